@@ -1,0 +1,241 @@
+"""All a check module needs: declare a source, declare a check, say ok, fail or skip."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any, Literal, Protocol
+
+from collector.model import Outcome, Record, Row, Unavailable, Verdict, instant
+
+__all__ = [
+    "Aws", "Check", "Host", "Record", "Redaction", "Row", "Source", "Tls", "Unavailable", "Verdict",
+    "check", "days_between", "fail", "instant", "ok", "skip", "source",
+]  # fmt: skip
+
+Severity = Literal["low", "medium", "high", "critical"]
+Per = Literal["connection", "account", "region"]
+Across = Literal["region", "account", "run"]
+
+
+class Aws(Protocol):
+    """What a source may ask of an AWS account. Operations are spelt as boto3 spells them; replies as the API does.
+
+    Times in replies are RFC 3339 strings in UTC (see :func:`instant`), bytes are base64.
+    """
+
+    region: str
+    """Region that is asked unless a call names another with ``region=``."""
+
+    def pages(self, service: str, operation: str, *, rows: str, region: str = "", **params: Any) -> Iterator[Any]:
+        """The records under ``rows`` of every page, to the last one; breaks off as a gap otherwise."""
+
+    def call(self, service: str, operation: str, *, absent: Sequence[str] = (), region: str = "", **params: Any) -> Any:
+        """One reply, now; ``None`` for an ``absent`` error code. A refusal ends the source: use it for what all rows need."""
+
+    def attempt(self, service: str, operation: str, *, absent: Sequence[str] = (), region: str = "", **params: Any) -> Any:
+        """One reply, deferred: to be put in a row. ``None`` for an ``absent`` error code; a refusal makes its checks UNKNOWN."""
+
+    def attempt_all(
+        self, service: str, operation: str, *, rows: str, absent: Sequence[str] = (), region: str = "", **params: Any
+    ) -> Any:
+        """A whole list, deferred: to be put in a row."""
+
+    def ahead(self, items: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """The tuples in order with deferred parts awaited, several under way; a refused part ends the source."""
+
+
+class Host(Protocol):
+    """What a source may ask of the machine it runs on: files and programs, nothing that changes either."""
+
+    def read(self, path: str) -> str:
+        """Content of a file. A refusal or an absent file ends the source."""
+
+    def attempt_read(self, path: str, *, absent_ok: bool = False) -> Any:
+        """Content of a file, to be put in a row; with ``absent_ok`` ``None`` where there is no such file."""
+
+    def list(self, path: str, *, absent_ok: bool = False) -> Any:
+        """Names in a folder, sorted; with ``absent_ok`` ``None`` where there is no such folder."""
+
+    def run(self, *argv: str, ok: Sequence[int] = (0,)) -> str:
+        """Output of a program. An absent program or another exit status ends the source."""
+
+    def attempt_run(self, *argv: str, ok: Sequence[int] = (0,)) -> Any:
+        """Output of a program, to be put in a row; absent, or another exit status, makes its checks UNKNOWN."""
+
+
+class Tls(Protocol):
+    """What a source may ask of TLS endpoints."""
+
+    endpoints: Sequence[str]
+    """``host:port``, as configured."""
+
+    def attempt_handshake(self, endpoint: str, *, version: str = "") -> Any:
+        """A handshake, to be put in a row; with ``version`` ("TLSv1.1") only that version is offered."""
+
+    def attempt_head(self, endpoint: str) -> Any:
+        """Status and headers of ``HEAD /``, to be put in a row."""
+
+
+def ok(reason: str) -> Verdict:
+    """The resource conforms; the reason states the observed value."""
+    return Verdict(Outcome.PASS, reason)
+
+
+def fail(reason: str) -> Verdict:
+    """The resource does not conform; the reason states the observed value, then the limit."""
+    return Verdict(Outcome.FAIL, reason)
+
+
+def skip(reason: str) -> Verdict:
+    """The rule does not apply to this resource."""
+    return Verdict(Outcome.SKIP, reason)
+
+
+def days_between(earlier: datetime, later: datetime) -> int:
+    """Whole days from ``earlier`` to ``later``, never negative."""
+    return max(0, (later - earlier).days)
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """A part of a reply that is taken out before anything is stored and before the source sees it."""
+
+    operation: str
+    """Operation it applies to, with ``*`` as wild card: ``lambda:ListFunctions*``."""
+    reason: str
+    """Why it is not needed as evidence."""
+    json: str = ""
+    """Path of JSON scalars: ``Functions[].Environment.Variables.*``."""
+    regex: str = ""
+    """Pattern over the bytes as Latin-1 text, multi-line; its group ``secret`` is taken out."""
+
+    def applies(self, operation: str) -> bool:
+        """True when a reply to ``operation`` is covered."""
+        return fnmatchcase(operation, self.operation)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Code that asks, and the facts about what it asks."""
+
+    id: str
+    key: str
+    """Field that names a record within one scope."""
+    per: Per
+    """What it is read once for."""
+    permissions: tuple[str, ...]
+    """Every permission its requests need: read only, nothing more."""
+    kind: Literal["snapshot", "period"]
+    """A state at one moment, or events over a period."""
+    redactions: tuple[Redaction, ...]
+    function: Callable[[Any], Iterator[Row]]
+    module: str = ""
+    """File it was loaded from, relative to its folder."""
+
+    @property
+    def connection(self) -> str:
+        """The kind of connection it needs: the first word of its id."""
+        return self.id.partition(".")[0]
+
+    @property
+    def definition(self) -> str:
+        """What the population is, in words."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    def __call__(self, connection: Any) -> Iterator[Row]:
+        return self.function(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A pure question about rows, and the facts about it."""
+
+    id: str
+    title: str
+    severity: Severity
+    datasets: tuple[str, ...]
+    each: bool
+    """True: asked of every record; False: asked once of whole populations."""
+    across: Across
+    """For a question about whole populations: what it is answered once for."""
+    params: Mapping[str, Any]
+    """Limits someone may change, with their defaults."""
+    wants_as_of: bool
+    aliases: tuple[str, ...]
+    retired: str
+    function: Callable[..., Verdict]
+    dataset_kinds: tuple[str, ...] = ()
+    """Kind of each dataset, known once the sources are loaded."""
+    module: str = ""
+
+    @property
+    def description(self) -> str:
+        """Its docstring: criteria, source, remedy."""
+        return inspect.getdoc(self.function) or ""
+
+    def __call__(self, *rows: Any, as_of: datetime, params: Mapping[str, Any]) -> Verdict:
+        keywords = {**self.params, **params}
+        if self.wants_as_of:
+            keywords["as_of"] = as_of
+        return self.function(*rows, **keywords)
+
+
+def source(
+    id: str,  # noqa: A002
+    *,
+    key: str,
+    per: Per,
+    permissions: tuple[str, ...],
+    kind: Literal["snapshot", "period"] = "snapshot",
+    redactions: tuple[Redaction, ...] = (),
+) -> Callable[[Callable[[Any], Iterator[Row]]], Source]:
+    """Declare a generator of rows as the dataset ``id``."""
+
+    def declare(function: Callable[[Any], Iterator[Row]]) -> Source:
+        if not inspect.getdoc(function):
+            raise TypeError(f"source {id} needs a docstring that defines its population")
+        return Source(id, key, per, permissions, kind, redactions, function)
+
+    return declare
+
+
+def check(
+    id: str,  # noqa: A002
+    *,
+    title: str,
+    severity: Severity,
+    each: str = "",
+    over: tuple[str, ...] = (),
+    across: Across = "account",
+    aliases: tuple[str, ...] = (),
+    retired: str = "",
+) -> Callable[[Callable[..., Verdict]], Check]:
+    """Declare a function of one record (``each``) or of whole datasets (``over``) as the check ``id``.
+
+    Keyword-only arguments with a default are limits someone may change; ``as_of`` is the time of collection.
+    """
+
+    def declare(function: Callable[..., Verdict]) -> Check:
+        if bool(each) == bool(over):
+            raise TypeError(f"check {id} names either each= or over=")
+        if not inspect.getdoc(function):
+            raise TypeError(f"check {id} needs a docstring that states its criterion")
+        keywords = {
+            name: parameter.default
+            for name, parameter in inspect.signature(function).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+        wants_as_of = keywords.pop("as_of", None) is not None
+        for name, default in keywords.items():
+            if default is inspect.Parameter.empty:
+                raise TypeError(f"check {id}: limit {name} needs a default")
+        return Check(
+            id, title, severity, (each,) if each else tuple(over), bool(each), across, keywords, wants_as_of,
+            aliases, retired, function,
+        )  # fmt: skip
+
+    return declare

@@ -1,0 +1,1 @@
+"""Connections: the only place that talks to the outside, and the only one that imports an SDK."""

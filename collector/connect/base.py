@@ -1,0 +1,177 @@
+"""What every connection shares: deferred sub-requests, and which replies a row came from."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from collector.connect.retry import Retry
+from collector.connect.wire import Wire
+from collector.model import Refused, Row, Unavailable
+
+T = TypeVar("T")
+
+WINDOW = 32
+"""Rows whose sub-requests may be under way at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what one reply and one list may be."""
+
+    max_pages: int = 10_000
+    max_reply_bytes: int = 64 * 1024 * 1024
+    timeout_s: float = 60.0
+
+
+class Inline(Executor):
+    """Runs each job at once in the caller's thread."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """A future that is already done."""
+        future: Future[T] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A value and the replies that told it."""
+
+    value: Any
+    refs: tuple[int, ...]
+
+
+class Pending:
+    """A sub-reply that is under way; the engine waits for it when the row is written."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: Future[Told]) -> None:
+        self._future = future
+
+    def told(self) -> Told:
+        """The value, or a :class:`Refused`, and its replies; waits for them."""
+        return self._future.result()
+
+
+class Trail:
+    """Which replies the next row rests on.
+
+    Replies read before the first row count for every row, a page counts for the rows read from it, and what is read
+    between two rows counts for the later one.
+    """
+
+    def __init__(self) -> None:
+        self.base: set[int] = set()
+        self.pages: dict[int, int] = {}
+        self.recent: set[int] = set()
+        self._yielded = False
+
+    def note(self, *refs: int) -> None:
+        """Replies were read."""
+        (self.recent if self._yielded else self.base).update(refs)
+
+    def take(self) -> set[int]:
+        """The replies of the row that is being written."""
+        refs = self.base | self.recent | set(self.pages.values())
+        self.recent = set()
+        self._yielded = True
+        return refs
+
+
+class Connection:
+    """One task's view of the outside. Not to be shared between tasks."""
+
+    def __init__(self, wire: Wire, *, retry: Retry, limits: Limits, pool: Executor | None = None) -> None:
+        self.wire = wire
+        self.retry = retry
+        self.limits = limits
+        self.trail = Trail()
+        self._pool = pool or Inline()
+
+    def defer(self, ask: Callable[[list[int]], Any]) -> Any:
+        """What ``ask(refs)`` will tell, once a worker is free; a refusal becomes a :class:`Refused`.
+
+        ``ask`` appends the number of every reply it read to ``refs``.
+        """
+
+        def job() -> Told:
+            refs: list[int] = []
+            try:
+                value = ask(refs)
+            except Unavailable as error:
+                value = Refused(error.kind, error.reason, error.operation)
+            return Told(value, tuple(refs))
+
+        return Pending(self._pool.submit(job))
+
+    def ahead(self, items: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """The tuples in order, deferred parts resolved, with a window of requests under way.
+
+        Raises:
+            Unavailable: when a deferred part was refused; use it for parts the row cannot do without.
+        """
+        window: deque[tuple[tuple[Any, ...], dict[int, int]]] = deque()
+        for item in items:
+            window.append((item, dict(self.trail.pages)))
+            if len(window) >= WINDOW:
+                yield self._resolved(*window.popleft())
+        while window:
+            yield self._resolved(*window.popleft())
+
+    def _resolved(self, item: tuple[Any, ...], pages: dict[int, int]) -> tuple[Any, ...]:
+        values = []
+        for part in item:
+            if isinstance(part, Pending):
+                told = part.told()
+                if isinstance(told.value, Refused):
+                    raise told.value.unavailable()
+                self.trail.note(*told.refs)
+                part = told.value
+            values.append(part)
+        self.trail.recent |= set(pages.values())
+        return tuple(values)
+
+
+def stream(connection: Connection, rows: Iterable[Row]) -> Iterator[tuple[Row, tuple[int, ...]]]:
+    """Rows of a source, each with the replies it rests on; deferred parts are awaited in order.
+
+    Raises:
+        Unavailable: the list broke off; every row read before that has been yielded.
+    """
+    window: deque[tuple[Row, set[int]]] = deque()
+    broken: Unavailable | None = None
+    try:
+        for row in rows:
+            window.append((row, connection.trail.take()))
+            if len(window) >= WINDOW:
+                yield _settled(*window.popleft())
+    except Unavailable as error:
+        broken = error
+    while window:
+        yield _settled(*window.popleft())
+    if broken:
+        raise broken
+
+
+def _settled(row: Row, refs: set[int]) -> tuple[Row, tuple[int, ...]]:
+    settled = {name: _settle(value, refs) for name, value in row.items()}
+    return settled, tuple(sorted(refs))
+
+
+def _settle(value: Any, refs: set[int]) -> Any:
+    if isinstance(value, Pending):
+        told = value.told()
+        refs.update(told.refs)
+        value = told.value
+    if isinstance(value, Refused):
+        return value.as_row()
+    if isinstance(value, dict):
+        return {name: _settle(item, refs) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_settle(item, refs) for item in value]
+    return value

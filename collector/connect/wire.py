@@ -1,0 +1,244 @@
+"""Records every reply a source receives, and gives recorded replies back so that the source cannot tell.
+
+A reply passes through :meth:`Wire.exchange`; when the connection has parsed it, it is concluded with what only the
+parser knows: the next page's token, whether this was the last page, and what was refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from collector.api import Redaction
+from collector.connect import redact
+from collector.model import GapKind, Task, Unavailable, stamp
+
+KEPT_HEADERS = ("content-type", "content-encoding", "date", "etag", "last-modified", "link", "location", "retry-after", "server", "x-request-id")
+KEPT_PREFIXES = ("x-amz", "x-ratelimit", "x-rate-limit", "strict-transport")
+
+
+class Ledger(Protocol):
+    """Where an open run keeps bodies and reply lines (``evidence_store.store.RunWriter``)."""
+
+    def add_object(self, data: bytes) -> str:
+        """Keep a body; return its SHA-256 in hex."""
+
+    def add_reply(self, line: Mapping[str, Any]) -> int:
+        """Keep one reply line; return its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of the outside."""
+
+    operation: str
+    """``service:Operation``, as the permission and the audit log of the other side spell it."""
+    params: Mapping[str, Any]
+    """All parameters, without page tokens."""
+    endpoint: str = ""
+    """Host asked."""
+    method: str = ""
+    region: str = ""
+    page: int = 1
+    token_in: str | None = None
+    """Page token it is asked with."""
+    attempt: int = 1
+
+    @property
+    def key(self) -> str:
+        """What makes two requests the same request."""
+        return request_key(self.operation, self.params, self.region, digest(self.token_in))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, as it stood on the wire."""
+
+    status: int | None
+    """Status of the protocol; ``None`` when nothing came back."""
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Lower-case names."""
+    endpoint: str = ""
+    """Host that answered; for HTTP with its scheme."""
+    failure: str = ""
+    """Kind of transport failure, a :class:`GapKind` value; empty when something came back."""
+    detail: str = ""
+    """Text of the failure, or what a command wrote to its error output."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One reply on its way into the record."""
+
+    line: dict[str, Any]
+    answer: Answer
+    number: int | None = None
+    """Manifest line number, known once concluded."""
+
+
+def digest(token: str | None) -> str | None:
+    """``sha256:...`` of a page token: enough to prove the chain, useless to resume it."""
+    return None if token is None else "sha256:" + hashlib.sha256(token.encode()).hexdigest()
+
+
+def request_key(operation: str, params: Mapping[str, Any], region: str, token_in: str | None) -> str:
+    """Key under which a recorded reply is found again."""
+    return json.dumps([operation, params, region, token_in], sort_keys=True, separators=(",", ":"))
+
+
+class Wire(ABC):
+    """The path of one task's replies; safe to use from several threads."""
+
+    live: bool
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.caller = ""
+        """Identity the requests are made with; set once known."""
+        self.numbers: list[int] = []
+        self.unproven: list[Unavailable] = []
+        """Page chains that did not reach their end."""
+        self._open: list[Exchange] = []
+        self._lock = threading.Lock()
+
+    @abstractmethod
+    def exchange(self, ask: Ask, send: Callable[[], Answer]) -> Exchange:
+        """Get one reply, live or recorded."""
+
+    @abstractmethod
+    def _number(self, exchange: Exchange) -> int:
+        """Put the finished line on record, or find the number it has."""
+
+    def conclude(
+        self, exchange: Exchange, *, token_out: str | None = None, last: bool = True, error: str = "", code: str = ""
+    ) -> int:
+        """Finish the line of a reply and return its number."""
+        with self._lock:
+            if exchange.number is None:
+                exchange.line |= {"tokenOut": digest(token_out), "last": last}
+                if error:
+                    exchange.line["error"] = {"kind": error, "code": code}
+                exchange.number = self._number(exchange)
+                self.numbers.append(exchange.number)
+                if exchange in self._open:
+                    self._open.remove(exchange)
+            return exchange.number
+
+    def finish(self) -> tuple[int, ...]:
+        """Conclude what a crash left open; return all line numbers of the task, in order."""
+        for exchange in list(self._open):
+            self.conclude(exchange, last=False, error=str(GapKind.CRASHED))
+        return tuple(sorted(self.numbers))
+
+
+class LiveWire(Wire):
+    """Asks the outside and keeps every reply."""
+
+    live = True
+
+    def __init__(
+        self,
+        task: Task,
+        ledger: Ledger,
+        redactions: Iterable[Redaction] = (),
+        *,
+        stop: threading.Event | None = None,
+    ) -> None:
+        super().__init__(task)
+        self._ledger = ledger
+        self._redactions = tuple(redactions)
+        self._stop = stop or threading.Event()
+
+    def exchange(self, ask: Ask, send: Callable[[], Answer]) -> Exchange:
+        """Send one request; the body is kept, redacted where declared, before it is given back.
+
+        Raises:
+            Unavailable: the run was asked to stop, or the body cannot be searched for declared secrets.
+        """
+        if self._stop.is_set():
+            raise Unavailable(GapKind.INTERRUPTED, "the run was stopped before this was asked", ask.operation)
+        sent, started = datetime.now(UTC), time.monotonic()
+        answer = send()
+        elapsed_ms = round((time.monotonic() - started) * 1000, 3)
+        received = datetime.now(UTC)
+        line = {
+            "task": self.task.id, "caller": self.caller, "op": ask.operation, "params": dict(ask.params),
+            "region": ask.region, "endpoint": answer.endpoint or ask.endpoint, "method": ask.method,
+            "page": ask.page, "tokenIn": digest(ask.token_in), "attempt": ask.attempt,
+            "t": stamp(sent), "received": stamp(received), "ms": elapsed_ms,
+            "date": answer.headers.get("date"), "status": answer.status,
+            "requestId": answer.headers.get("x-amzn-requestid") or answer.headers.get("x-amz-request-id") or answer.headers.get("x-request-id"),
+            "media": answer.headers.get("content-type"), "headers": kept_headers(answer.headers),
+        }  # fmt: skip
+        try:
+            body, redactions = redact.apply(self._redactions, ask.operation, answer.body)
+        except Unavailable as error:
+            refused = Exchange({**line, "sha256": None, "size": 0, "redactions": []}, answer)
+            self.conclude(refused, last=False, error=str(error.kind))
+            raise
+        line |= {"sha256": self._ledger.add_object(body) if answer.status is not None else None, "size": len(body), "redactions": redactions}
+        if answer.failure or answer.detail:
+            line |= {"failure": answer.failure, "detail": answer.detail}
+        kept = Answer(answer.status, body, kept_headers(answer.headers), answer.endpoint, answer.failure, answer.detail)
+        exchange = Exchange(line, kept)
+        with self._lock:
+            self._open.append(exchange)
+        return exchange
+
+    def _number(self, exchange: Exchange) -> int:
+        return self._ledger.add_reply(exchange.line)
+
+
+class ReplayWire(Wire):
+    """Gives a task's recorded replies back, each to the request that received it."""
+
+    live = False
+
+    def __init__(self, task: Task, lines: Iterable[Mapping[str, Any]], body: Callable[[str], bytes]) -> None:
+        super().__init__(task)
+        self._body = body
+        self._lines: dict[str, deque[Mapping[str, Any]]] = defaultdict(deque)
+        for line in lines:
+            self._lines[request_key(line["op"], line["params"], line["region"], line["tokenIn"])].append(line)
+
+    def exchange(self, ask: Ask, send: Callable[[], Answer]) -> Exchange:  # noqa: ARG002 - nothing is sent
+        """The recorded reply to this request.
+
+        Raises:
+            Unavailable: the recording holds no reply to it; the source asks what it did not ask then.
+        """
+        with self._lock:
+            waiting = self._lines.get(ask.key)
+            if not waiting:
+                raise Unavailable(GapKind.MALFORMED, "the recording holds no reply to this request", ask.operation)
+            line = waiting.popleft()
+        if line["sha256"] is None and line["status"] is not None:
+            raise Unavailable(GapKind.MALFORMED, "the reply is not JSON, so its secrets cannot be found", ask.operation)
+        body = self._body(line["sha256"]) if line["sha256"] else b""
+        answer = Answer(
+            line["status"], body, line["headers"], line["endpoint"], line.get("failure", ""), line.get("detail", "")
+        )
+        return Exchange(dict(line), answer)
+
+    def _number(self, exchange: Exchange) -> int:
+        return int(exchange.line["i"])
+
+    def unused(self) -> list[int]:
+        """Numbers of recorded replies nobody asked for."""
+        return sorted(int(line["i"]) for lines in self._lines.values() for line in lines)
+
+
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers a parser or an auditor needs; cookies and the like are left out."""
+    return {
+        name: value for name, value in sorted(headers.items()) if name in KEPT_HEADERS or name.startswith(KEPT_PREFIXES)
+    }

@@ -1,0 +1,70 @@
+"""Examples of what a check passes, fails and cannot know: its tests, its documentation, its proof that it can fail.
+
+An examples file (``tests/checks/aws/s3.yaml`` for ``checks/aws/s3.py``) maps a check id to a list of examples:
+``outcome`` (pass, fail, skip, unknown), the ``row`` (or ``rows``: dataset to list of rows, for a question about whole
+populations), and optionally ``reason`` (words its reason contains), ``params`` and ``as_of``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from collector.api import Check
+from collector.judge import Bench, answer
+from collector.model import Outcome, instant, record
+
+AS_OF = "2026-06-01T00:00:00Z"
+"""Time of collection of an example that names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One thing a check must say."""
+
+    check: str
+    outcome: Outcome
+    rows: tuple[Any, ...]
+    """One record, or one list of records for each dataset of the check."""
+    reason: str = ""
+    as_of: datetime = instant(AS_OF)  # noqa: RUF009 - a constant
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def run(self, check: Check) -> tuple[Outcome, str]:
+        """What the check says of it."""
+        bench = Bench(self.as_of, {check.id: self.params})
+        rows = (record(self.rows[0]),) if check.each else tuple(iter([record(r) for r in rows]) for rows in self.rows)
+        return answer(check, rows, bench)
+
+
+class _Loader(yaml.CSafeLoader):
+    """Times stay text, as they are in a reply."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def load(folder: Path, checks: Mapping[str, Check]) -> Iterator[Example]:
+    """Every example under ``folder``.
+
+    Raises:
+        KeyError: an example names a check or a dataset that does not exist.
+    """
+    for path in sorted(folder.rglob("*.yaml")):
+        document = yaml.load(path.read_text("utf8"), _Loader)  # noqa: S506 - a safe loader
+        for check_id, examples in document.items():
+            check = checks[check_id]
+            for item in examples:
+                rows = (item["row"],) if check.each else tuple(item["rows"][dataset] for dataset in check.datasets)
+                yield Example(
+                    check_id, Outcome(item["outcome"].upper()), rows, item.get("reason", ""),
+                    instant(item.get("as_of", AS_OF)), item.get("params", {}),
+                )  # fmt: skip

@@ -1,0 +1,86 @@
+"""Runs one source against one connection; whatever happens, the answer is a shard that says how complete it is."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from collector.api import Source
+from collector.connect.base import Connection, stream
+from collector.model import GAP_KEY, Gap, GapKind, Population, Row, Shard, Task, Unavailable
+
+
+def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Shard:
+    """Read a dataset in a scope and write its rows to ``path``, one JSON line each, as they arrive.
+
+    A refusal, a broken list or a crash of the source becomes a gap; the rows read before it are kept.
+    """
+    rows = 0
+    gap: Gap | None = None
+    partial: dict[tuple[str, str, str], list[str]] = {}
+    keys: set[str] = set()
+    with path.open("wb") as out:
+        try:
+            for row, refs in stream(connection, source(connection)):
+                key = resource_key(source, row)
+                if key in keys:
+                    raise Unavailable(GapKind.DUPLICATE, f"{task.dataset} listed {key} twice, so its list cannot be trusted")
+                keys.add(key)
+                out.write(orjson.dumps({"key": key, "refs": refs, "row": row}) + b"\n")
+                rows += 1
+                _note_gaps(row, key, partial)
+        except Unavailable as error:
+            gap = Gap(task.dataset, task.scope, error.kind, error.reason, error.operation)
+        except Exception as error:  # boundary: a broken source must not take the run with it
+            gap = Gap(task.dataset, task.scope, GapKind.CRASHED, f"the source crashed: {crash(error)}")
+    replies = connection.wire.finish()
+    if gap is None and not replies:
+        gap = Gap(task.dataset, task.scope, GapKind.UNPROVEN, "the source asked nothing, so nothing shows that its list is complete")
+    population = Population(
+        task, rows, "unproven" if gap else "terminal-page", gap,
+        tuple(Gap(task.dataset, task.scope, GapKind(kind), reason, operation, tuple(who)) for (kind, reason, operation), who in sorted(partial.items())),
+        replies,
+    )  # fmt: skip
+    return Shard(population, path)
+
+
+def not_fetched(task: Task, kind: GapKind, reason: str) -> Shard:
+    """The shard of a task that was planned and never asked."""
+    return Shard(Population(task, 0, "unproven", Gap(task.dataset, task.scope, kind, reason)), None)
+
+
+def resource_key(source: Source, row: Row) -> str:
+    """What names the record within its scope.
+
+    Raises:
+        Unavailable: the record has no such field (kind ``malformed``).
+    """
+    value = row.get(source.key)
+    if not isinstance(value, str | int) or value == "":
+        raise Unavailable(GapKind.MALFORMED, f"a record of {source.id} has no {source.key}")
+    return str(value)
+
+
+def crash(error: BaseException) -> str:
+    """Type, place and message of an unexpected error, the same on every machine."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}: {str(error)[:200]}"
+
+
+def _note_gaps(value: Any, key: str, partial: dict[tuple[str, str, str], list[str]]) -> None:
+    if isinstance(value, dict):
+        gap = value.get(GAP_KEY) if len(value) == 1 else None
+        if isinstance(gap, dict):
+            resources = partial.setdefault((gap["kind"], gap["reason"], gap["operation"]), [])
+            if not resources or resources[-1] != key:
+                resources.append(key)
+            return
+        for item in value.values():
+            _note_gaps(item, key, partial)
+    elif isinstance(value, list):
+        for item in value:
+            _note_gaps(item, key, partial)

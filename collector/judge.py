@@ -1,0 +1,135 @@
+"""Asks the checks and concludes no more than what was read allows. Pure: same rows, same findings, for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from collector.api import Check
+from collector.fetch import crash
+from collector.model import Finding, Gap, Outcome, Record, Shard, Unavailable, Verdict, record
+
+Parameters = Mapping[str, Mapping[str, Any]]
+"""Limits that differ from a check's defaults, by check id."""
+
+NONE = "(none)"
+ALL = "(all)"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every judgement of a run shares."""
+
+    as_of: datetime
+    """Time of collection."""
+    parameters: Parameters
+
+    def limits(self, check: Check) -> dict[str, Any]:
+        """The limits a check is judged by."""
+        return {**check.params, **self.parameters.get(check.id, {})}
+
+
+def judge(checks: Iterable[Check], shards: Sequence[Shard], bench: Bench) -> Iterator[Finding]:
+    """Yield the findings of every check over every shard it asks for: at least one for each pair.
+
+    Order: checks of single records by shard, then questions about whole populations; stable for equal input.
+    """
+    checks = [check for check in checks if not check.retired]
+    by_dataset: dict[str, list[Check]] = {}
+    for check in checks:
+        if check.each:
+            by_dataset.setdefault(check.datasets[0], []).append(check)
+    for shard in shards:
+        if shard.task.dataset in by_dataset:
+            yield from _judge_shard(by_dataset[shard.task.dataset], shard, bench)
+    for check in checks:
+        if not check.each:
+            yield from _judge_over(check, shards, bench)
+
+
+def _judge_shard(checks: Sequence[Check], shard: Shard, bench: Bench) -> Iterator[Finding]:
+    population = shard.population
+    seen = False
+    for key, refs, row in read_rows(shard):
+        seen = True
+        for check in checks:
+            finding = _ask(check, (row,), bench, key, shard.task.scope, refs)
+            yield finding if population.proven else _stopped(finding, population.gap)
+    for check in checks:
+        limits = bench.limits(check)
+        if population.gap:
+            yield Finding(
+                check.id, ALL, shard.task.scope, Outcome.UNKNOWN, f"the list could not be read: {population.gap.reason}",
+                population.replies, limits,
+            )  # fmt: skip
+        elif not seen:
+            yield Finding(
+                check.id, NONE, shard.task.scope, Outcome.SKIP, f"no records in {shard.task.dataset}; the list is complete",
+                population.replies, limits,
+            )  # fmt: skip
+
+
+def _judge_over(check: Check, shards: Sequence[Shard], bench: Bench) -> Iterator[Finding]:
+    groups: dict[str, list[Shard]] = {}
+    for shard in shards:
+        if shard.task.dataset in check.datasets:
+            groups.setdefault(_group(check, shard), []).append(shard)
+    for scope, group in groups.items():
+        refs = tuple(sorted({ref for shard in group for ref in shard.population.replies}))
+        gap = next((shard.population.gap for shard in group if shard.population.gap), None)
+        missing = [dataset for dataset in check.datasets if all(shard.task.dataset != dataset for shard in group)]
+        if missing:
+            yield Finding(check.id, scope, scope, Outcome.UNKNOWN, f"not read here: {', '.join(missing)}", refs, bench.limits(check))
+            continue
+        populations = [_rows(group, dataset) for dataset in check.datasets]
+        finding = _ask(check, tuple(populations), bench, scope, scope, refs)
+        yield _stopped(finding, gap) if gap else finding
+
+
+def _rows(group: Sequence[Shard], dataset: str) -> Iterator[Record]:
+    return (row for shard in group if shard.task.dataset == dataset for _, _, row in read_rows(shard))
+
+
+def _group(check: Check, shard: Shard) -> str:
+    if check.across == "region":
+        return shard.task.scope
+    return shard.task.account_scope if check.across == "account" else "run"
+
+
+def _ask(check: Check, rows: tuple[Any, ...], bench: Bench, resource: str, scope: str, refs: tuple[int, ...]) -> Finding:
+    outcome, reason = answer(check, rows, bench)
+    return Finding(check.id, resource, scope, outcome, reason, refs, bench.limits(check))
+
+
+def answer(check: Check, rows: tuple[Any, ...], bench: Bench) -> tuple[Outcome, str]:
+    """What a check says of rows, with every way it can go wrong as an outcome."""
+    try:
+        verdict = check(*rows, as_of=bench.as_of, params=bench.limits(check))
+        if not isinstance(verdict, Verdict):
+            return Outcome.ERROR, f"the check gave {type(verdict).__name__} instead of a verdict"
+    except Unavailable as error:
+        return Outcome.UNKNOWN, f"could not be read: {error.reason}"
+    except Exception as error:  # boundary: a broken check is an ERROR of its own, never a PASS
+        return Outcome.ERROR, f"the check broke: {crash(error)}"
+    return verdict.outcome, verdict.reason
+
+
+def _stopped(finding: Finding, gap: Gap | None) -> Finding:
+    """The finding over a population that was not read to its end: what was seen is told, nothing is concluded."""
+    why = gap.reason if gap else "nothing shows that the list is complete"
+    reason = f"the list is incomplete: {why}; seen here: {finding.outcome} ({finding.reason})"
+    return Finding(finding.check, finding.resource, finding.scope, Outcome.UNKNOWN, reason, finding.evidence, finding.params)
+
+
+def read_rows(shard: Shard) -> Iterator[tuple[str, tuple[int, ...], Record]]:
+    """Key, replies and record of every row, in the order they were fetched."""
+    if shard.path is None:
+        return
+    with shard.path.open("rb") as lines:
+        for line in lines:
+            item = orjson.loads(line)
+            yield item["key"], tuple(item["refs"]), record(item["row"])
