@@ -9,11 +9,11 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Literal, Protocol
 
-from collector.model import Outcome, Record, Row, Unavailable, Verdict, instant
+from collector.model import GapKind, Outcome, Record, Refused, Row, Unavailable, Verdict, instant
 
 __all__ = [
-    "Aws", "Check", "Host", "Record", "Redaction", "Row", "Source", "Tls", "Unavailable", "Verdict",
-    "check", "days_between", "fail", "instant", "ok", "skip", "source",
+    "Aws", "Check", "GapKind", "Host", "Record", "Redaction", "Refused", "Row", "Source", "Tls", "Unavailable",
+    "Verdict", "check", "days_between", "fail", "instant", "ok", "skip", "source",
 ]  # fmt: skip
 
 Severity = Literal["low", "medium", "high", "critical"]
@@ -36,7 +36,9 @@ class Aws(Protocol):
     def call(self, service: str, operation: str, *, absent: Sequence[str] = (), region: str = "", **params: Any) -> Any:
         """One reply, now; ``None`` for an ``absent`` error code. A refusal ends the source: use it for what all rows need."""
 
-    def attempt(self, service: str, operation: str, *, absent: Sequence[str] = (), region: str = "", **params: Any) -> Any:
+    def attempt(
+        self, service: str, operation: str, *, absent: Sequence[str] = (), region: str = "", **params: Any
+    ) -> Any:
         """One reply, deferred: to be put in a row. ``None`` for an ``absent`` error code; a refusal makes its checks UNKNOWN."""
 
     def attempt_all(
@@ -47,9 +49,15 @@ class Aws(Protocol):
     def ahead(self, items: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         """The tuples in order with deferred parts awaited, several under way; a refused part ends the source."""
 
+    def pause(self, wanted_s: float) -> None:
+        """Wait before asking again for what the other side is still preparing; not at all in a replay."""
+
 
 class Host(Protocol):
-    """What a source may ask of the machine it runs on: files and programs, nothing that changes either."""
+    """What a source may ask of the machine it runs on: files and programs, nothing that changes either.
+
+    Nothing is deferred: an ``attempt_`` that failed gives a ``Refused``, which a source may ask for its ``kind``.
+    """
 
     def read(self, path: str) -> str:
         """Content of a file. A refusal or an absent file ends the source."""

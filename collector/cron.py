@@ -20,6 +20,8 @@ _HORIZON = timedelta(days=366 * 9)
 class Cron:
     """The five fields of a cron line, as sets of numbers."""
 
+    text: str
+    """The line as it was written."""
     minutes: frozenset[int]
     hours: frozenset[int]
     days: frozenset[int]
@@ -47,7 +49,8 @@ class Cron:
         either_day = not fields[2].startswith("*") and not fields[4].startswith("*")
         if not either_day and not any(day <= _LONGEST_MONTH.get(month, 31) for month in months for day in days):
             raise ValueError("no such day exists in the months named")
-        return cls(minutes, hours, days, months, frozenset(n % 7 for n in weekdays), len(hours) == 24, either_day)
+        weekdays = frozenset(number % 7 for number in weekdays)
+        return cls(text, minutes, hours, days, months, weekdays, len(hours) == 24, either_day)
 
     def on(self, day: date) -> bool:
         """True when the line names this day."""

@@ -27,7 +27,9 @@ def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Sha
             for row, refs in stream(connection, source(connection)):
                 key = resource_key(source, row)
                 if key in keys:
-                    raise Unavailable(GapKind.DUPLICATE, f"{task.dataset} listed {key} twice, so its list cannot be trusted")
+                    raise Unavailable(
+                        GapKind.DUPLICATE, f"{task.dataset} listed {key} twice, so its list cannot be trusted"
+                    )
                 keys.add(key)
                 out.write(orjson.dumps({"key": key, "refs": refs, "row": row}) + b"\n")
                 rows += 1
@@ -38,7 +40,12 @@ def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Sha
             gap = Gap(task.dataset, task.scope, GapKind.CRASHED, f"the source crashed: {crash(error)}")
     replies = connection.wire.finish()
     if gap is None and not replies:
-        gap = Gap(task.dataset, task.scope, GapKind.UNPROVEN, "the source asked nothing, so nothing shows that its list is complete")
+        gap = Gap(
+            task.dataset,
+            task.scope,
+            GapKind.UNPROVEN,
+            "the source asked nothing, so nothing shows that its list is complete",
+        )
     population = Population(
         task, rows, "unproven" if gap else "terminal-page", gap,
         tuple(Gap(task.dataset, task.scope, GapKind(kind), reason, operation, tuple(who)) for (kind, reason, operation), who in sorted(partial.items())),

@@ -83,7 +83,15 @@ def _judge_over(check: Check, shards: Sequence[Shard], bench: Bench) -> Iterator
         gap = next((shard.population.gap for shard in group if shard.population.gap), None)
         missing = [dataset for dataset in check.datasets if all(shard.task.dataset != dataset for shard in group)]
         if missing:
-            yield Finding(check.id, scope, scope, Outcome.UNKNOWN, f"not read here: {', '.join(missing)}", refs, bench.limits(check))
+            yield Finding(
+                check.id,
+                scope,
+                scope,
+                Outcome.UNKNOWN,
+                f"not read here: {', '.join(missing)}",
+                refs,
+                bench.limits(check),
+            )
             continue
         populations = [_rows(group, dataset) for dataset in check.datasets]
         finding = _ask(check, tuple(populations), bench, scope, scope, refs)
@@ -100,7 +108,9 @@ def _group(check: Check, shard: Shard) -> str:
     return shard.task.account_scope if check.across == "account" else "run"
 
 
-def _ask(check: Check, rows: tuple[Any, ...], bench: Bench, resource: str, scope: str, refs: tuple[int, ...]) -> Finding:
+def _ask(
+    check: Check, rows: tuple[Any, ...], bench: Bench, resource: str, scope: str, refs: tuple[int, ...]
+) -> Finding:
     outcome, reason = answer(check, rows, bench)
     return Finding(check.id, resource, scope, outcome, reason, refs, bench.limits(check))
 
@@ -122,7 +132,9 @@ def _stopped(finding: Finding, gap: Gap | None) -> Finding:
     """The finding over a population that was not read to its end: what was seen is told, nothing is concluded."""
     why = gap.reason if gap else "nothing shows that the list is complete"
     reason = f"the list is incomplete: {why}; seen here: {finding.outcome} ({finding.reason})"
-    return Finding(finding.check, finding.resource, finding.scope, Outcome.UNKNOWN, reason, finding.evidence, finding.params)
+    return Finding(
+        finding.check, finding.resource, finding.scope, Outcome.UNKNOWN, reason, finding.evidence, finding.params
+    )
 
 
 def read_rows(shard: Shard) -> Iterator[tuple[str, tuple[int, ...], Record]]:

@@ -86,7 +86,10 @@ def _declared(path: Path, code: bytes) -> Iterable[Source | Check]:
     try:
         exec(compile(code, str(path), "exec"), module.__dict__)  # noqa: S102 - the very bytes that are sealed
     except (SyntaxError, ImportError, TypeError, NameError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{path} does not load: {type(error).__name__}: {error}", "correct the module, then run affidavit list checks") from error
+        raise ConfigError(
+            f"{path} does not load: {type(error).__name__}: {error}",
+            "correct the module, then run affidavit list checks",
+        ) from error
     return [item for item in vars(module).values() if isinstance(item, Source | Check)]
 
 

@@ -79,11 +79,11 @@ class SecretRef:
 
     def _from_file(self, path: Path) -> str:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115
         except OSError as error:
             raise self._error(f"cannot be read: {error.strerror}", f"put the secret into {path}, mode 0600") from None
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
+        with file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise self._error("is not a plain file", "name a plain file")
             if status.st_mode & 0o077:
@@ -101,3 +101,8 @@ class SecretRef:
 
     def _error(self, what: str, next_step: str) -> ConfigError:
         return ConfigError(f"secret {self} {what}", next_step)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """A pipe without a writer must not hold us up."""
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -106,7 +106,9 @@ def error_reply(request: Any, code: str, status: int = 403, retry_after: str = "
     extra = {"Retry-After": retry_after} if retry_after else {}
     if "json" in kind or b"application/json" in bytes(str(request.headers), "utf8"):
         body = json.dumps({"__type": code, "message": "no"}).encode()
-        return FakeResponse(status, body, {"content-type": "application/x-amz-json-1.1", "x-amzn-errortype": code, **extra})
+        return FakeResponse(
+            status, body, {"content-type": "application/x-amz-json-1.1", "x-amzn-errortype": code, **extra}
+        )
     body = f"<Response><Errors><Error><Code>{code}</Code><Message>no</Message></Error></Errors><RequestID>r</RequestID></Response>"
     if "form" in kind and "2016-11-15" not in str(request.body):
         body = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>no</Message></Error><RequestId>r</RequestId></ErrorResponse>"
@@ -151,7 +153,11 @@ class AwsWorld:
 
     def client(self, service: str, region: str = "") -> Any:
         return boto3.client(
-            service, endpoint_url=self.endpoint, region_name=region or self.region, aws_access_key_id="testing", aws_secret_access_key="testing"
+            service,
+            endpoint_url=self.endpoint,
+            region_name=region or self.region,
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
         )
 
     def deny(self, operation: str, code: str = "AccessDenied") -> None:

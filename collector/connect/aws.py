@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
+import io
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 import boto3
 import botocore.session
 import jmespath
+import orjson
 from botocore.awsrequest import AWSResponse, HeadersDict
 from botocore.config import Config
 from botocore.exceptions import (
@@ -37,7 +39,17 @@ from collector.connect.retry import Retry, Retryable
 from collector.connect.wire import Answer, Ask, Exchange, Wire
 from collector.model import GapKind, Unavailable, stamp
 
-DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "AuthorizationErrorException", "Forbidden", "OperationNotPermitted"})
+DENIED = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "UnauthorizedOperation",
+        "AuthorizationError",
+        "AuthorizationErrorException",
+        "Forbidden",
+        "OperationNotPermitted",
+    }
+)
 UNAUTHENTICATED = frozenset({
     "ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "InvalidAccessKeyId", "UnrecognizedClientException", "SignatureDoesNotMatch",
     "AuthFailure", "InvalidToken", "MissingAuthenticationToken", "MissingAuthenticationTokenException", "IncompleteSignature", "InvalidSignatureException",
@@ -46,7 +58,17 @@ THROTTLED = frozenset({
     "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown",
     "BandwidthLimitExceeded", "PriorRequestNotComplete", "ProvisionedThroughputExceededException", "EC2ThrottledException",
 })  # fmt: skip
-UNSUPPORTED = frozenset({"UnknownOperationException", "InvalidAction", "NotImplemented", "UnsupportedOperation", "OptInRequired", "SubscriptionRequiredException", "UnsupportedOperationException"})
+UNSUPPORTED = frozenset(
+    {
+        "UnknownOperationException",
+        "InvalidAction",
+        "NotImplemented",
+        "UnsupportedOperation",
+        "OptInRequired",
+        "SubscriptionRequiredException",
+        "UnsupportedOperationException",
+    }
+)
 TIMED_OUT = frozenset({"RequestTimeout", "RequestTimeoutException"})
 
 
@@ -58,6 +80,8 @@ class _Call:
     ask: Ask
     max_bytes: int
     http: URLLib3Session | None
+    model: Any
+    """botocore's model of the operation."""
     exchanges: list[Exchange] = field(default_factory=list)
 
 
@@ -79,9 +103,25 @@ def _answer_from_wire(request: Any, **_: object) -> AWSResponse:
     answer = exchange.answer
     if answer.failure:
         raise _TransportError(GapKind(answer.failure), answer.detail)
-    response = AWSResponse(request.url, answer.status, HeadersDict(answer.headers), None)
+    if answer.status == 200 and not _well_formed(call.model, answer.body):
+        raise _TransportError(GapKind.MALFORMED, "its body is cut short or not of the documented format")
+    response = AWSResponse(request.url, answer.status, HeadersDict(answer.headers), io.BytesIO(answer.body))
     response._content = answer.body
     return response
+
+
+def _well_formed(model: Any, body: bytes) -> bool:
+    """False for a body the SDK would take for an empty reply: a cut JSON document, or nothing where something belongs."""
+    shape = model.output_shape
+    in_body = shape is not None and any("location" not in member.serialization for member in shape.members.values())
+    if not body:
+        return not in_body
+    if "json" not in model.service_model.protocol or model.has_streaming_output:
+        return True
+    try:
+        return isinstance(orjson.loads(body), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 class _TransportError(HTTPClientError):  # type: ignore[misc]
@@ -104,13 +144,25 @@ def _send(http: URLLib3Session, request: Any, max_bytes: int) -> Answer:
             body += piece
             if len(body) > max_bytes:
                 response.raw.close()
-                return Answer(response.status_code, b"", {}, endpoint, str(GapKind.OVERSIZED), f"the reply is larger than {max_bytes} bytes")
+                return Answer(
+                    response.status_code,
+                    b"",
+                    {},
+                    endpoint,
+                    str(GapKind.OVERSIZED),
+                    f"the reply is larger than {max_bytes} bytes",
+                )
     except (ConnectTimeoutError, ReadTimeoutError) as error:
         return Answer(None, endpoint=endpoint, failure=str(GapKind.TIMEOUT), detail=_plain(error))
     except (HTTPClientError, BotoCoreError) as error:
         return Answer(None, endpoint=endpoint, failure=str(GapKind.UNREACHABLE), detail=_plain(error))
     except (HTTPError, OSError) as error:
-        return Answer(None, endpoint=endpoint, failure=str(GapKind.UNREACHABLE), detail=f"the reply broke off ({type(error).__name__})")
+        return Answer(
+            None,
+            endpoint=endpoint,
+            failure=str(GapKind.UNREACHABLE),
+            detail=f"the reply broke off ({type(error).__name__})",
+        )
     return Answer(response.status_code, body, {k.lower(): v for k, v in response.headers.items()}, endpoint)
 
 
@@ -126,9 +178,13 @@ class AwsAccount:
     dropped. All sessions share one loader of service models (1 MiB a client instead of 12).
     """
 
-    def __init__(self, session: boto3.Session | None, *, endpoint_url: str | None, limits: Limits, workers: int) -> None:
+    def __init__(
+        self, session: boto3.Session | None, *, endpoint_url: str | None, limits: Limits, workers: int
+    ) -> None:
         self._session = session or boto3.Session(
-            aws_access_key_id="replay", aws_secret_access_key="replay", botocore_session=_core_session()  # noqa: S106
+            aws_access_key_id="replay",
+            aws_secret_access_key="replay",
+            botocore_session=_core_session(),  # noqa: S106
         )
         self._endpoint_url = endpoint_url
         self._clients: OrderedDict[tuple[str, str], Any] = OrderedDict()
@@ -147,7 +203,9 @@ class AwsAccount:
             if (service, region) in self._clients:
                 self._clients.move_to_end((service, region))
                 return self._clients[service, region]
-            client = self._session.client(service, region_name=region, endpoint_url=self._endpoint_url, config=self._config)
+            client = self._session.client(
+                service, region_name=region, endpoint_url=self._endpoint_url, config=self._config
+            )
             client.meta.events.register("before-send", _answer_from_wire)
             self._clients[service, region] = client
             if len(self._clients) > 64:
@@ -196,7 +254,9 @@ def _assume(core: Any, role: str, external_id: str | None, endpoint_url: str | N
     source = core.get_credentials()
     if source is None:
         return
-    extra = {"RoleSessionName": "affidavit", "DurationSeconds": 3600} | ({"ExternalId": external_id} if external_id else {})
+    extra = {"RoleSessionName": "affidavit", "DurationSeconds": 3600} | (
+        {"ExternalId": external_id} if external_id else {}
+    )
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=functools.partial(core.create_client, endpoint_url=endpoint_url), source_credentials=source, role_arn=role, extra_args=extra
     )  # fmt: skip
@@ -207,7 +267,14 @@ class Aws(Connection):
     """One task's view of an AWS account: read-only calls, each recorded, each list read to its end."""
 
     def __init__(
-        self, wire: Wire, account: AwsAccount, region: str, *, retry: Retry, limits: Limits, pool: Executor | None = None
+        self,
+        wire: Wire,
+        account: AwsAccount,
+        region: str,
+        *,
+        retry: Retry,
+        limits: Limits,
+        pool: Executor | None = None,
     ) -> None:
         super().__init__(wire, retry=retry, limits=limits, pool=pool)
         self._account = account
@@ -226,7 +293,9 @@ class Aws(Connection):
         finally:
             self.trail.note(*refs)
 
-    def attempt(self, service: str, operation: str, *, absent: Sequence[str] = (), region: str = "", **params: Any) -> Any:
+    def attempt(
+        self, service: str, operation: str, *, absent: Sequence[str] = (), region: str = "", **params: Any
+    ) -> Any:
         """Like :meth:`call`, but deferred: put it in a row. A refusal stands in the row and makes checks UNKNOWN."""
         return self.defer(lambda refs: self._whole(refs, service, operation, absent, region, params))
 
@@ -244,7 +313,9 @@ class Aws(Connection):
         self.trail.pages.pop(marker, None)
         self.trail.note(ref)
 
-    def attempt_all(self, service: str, operation: str, *, rows: str, absent: Sequence[str] = (), region: str = "", **params: Any) -> Any:
+    def attempt_all(
+        self, service: str, operation: str, *, rows: str, absent: Sequence[str] = (), region: str = "", **params: Any
+    ) -> Any:
         """The whole list as one deferred value, to put in a row."""
 
         def ask(refs: list[int]) -> list[Any] | None:
@@ -278,7 +349,13 @@ class Aws(Connection):
         return plain(reply)
 
     def _pages(
-        self, service: str, operation: str, region: str, params: dict[str, Any], refs: list[int] | None = None, absent: Sequence[str] = ()
+        self,
+        service: str,
+        operation: str,
+        region: str,
+        params: dict[str, Any],
+        refs: list[int] | None = None,
+        absent: Sequence[str] = (),
     ) -> Iterator[tuple[Any, int]]:
         name = self._name(service, operation)
         paging = self._paging(service, operation, region)
@@ -294,7 +371,9 @@ class Aws(Connection):
                 if paging and following is None and paging.says_more(reply):
                     raise Unavailable(GapKind.TRUNCATED, f"{name} says there is more but gives no token for it", name)
                 if following is not None and (following in seen or following == token):
-                    raise Unavailable(GapKind.REPEATED_TOKEN, f"{name} gave a page token a second time on page {page}", name)
+                    raise Unavailable(
+                        GapKind.REPEATED_TOKEN, f"{name} gave a page token a second time on page {page}", name
+                    )
             ref = self.wire.conclude(exchange, token_out=following, last=following is None)
             if refs is not None:
                 refs.append(ref)
@@ -333,12 +412,13 @@ class Aws(Connection):
         """
         client = self._account.client(service, region or self.region)
         name = self._name(service, operation)
+        model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
 
         def attempt(number: int) -> tuple[Any, Exchange]:
             ask = Ask(
                 operation=name, params=plain(params), region=region or self.region, page=page, token_in=token, attempt=number,
             )  # fmt: skip
-            call = _Call(self.wire, ask, self.limits.max_reply_bytes, self._account.http)
+            call = _Call(self.wire, ask, self.limits.max_reply_bytes, self._account.http, model)
             reset = _CALL.set(call)
             try:
                 reply = getattr(client, operation)(**params, **(extra or {}))
@@ -454,7 +534,9 @@ def _client_error(name: str, error: ClientError, call: _Call) -> Unavailable:
     if code in DENIED:
         return AwsRefusal(GapKind.DENIED, f"{name} was refused ({code})", name, code)
     if code in UNAUTHENTICATED:
-        return AwsRefusal(GapKind.UNAUTHENTICATED, f"{name} was refused: the credential is not valid ({code})", name, code)
+        return AwsRefusal(
+            GapKind.UNAUTHENTICATED, f"{name} was refused: the credential is not valid ({code})", name, code
+        )
     if code in THROTTLED or status == 429:
         return Retryable(GapKind.THROTTLED, f"{name} was throttled ({code})", name, after_s)
     if code in TIMED_OUT:

@@ -123,6 +123,10 @@ class Connection:
         while window:
             yield self._resolved(*window.popleft())
 
+    def pause(self, wanted_s: float) -> None:
+        """Wait before asking again for what the other side is still preparing; not at all in a replay."""
+        self.retry.pause(wanted_s)
+
     def _resolved(self, item: tuple[Any, ...], pages: dict[int, int]) -> tuple[Any, ...]:
         values = []
         for part in item:

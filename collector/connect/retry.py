@@ -51,9 +51,11 @@ class Retry:
                 self._pause(number, error.after_s)
         raise AssertionError("attempts is at least 1")
 
+    def pause(self, wanted_s: float) -> None:
+        """Wait, no longer than ``cap_s`` and not beyond a request to stop; a replay does not wait."""
+        if self.waits:
+            (self.stop or threading.Event()).wait(min(wanted_s, self.cap_s))
+
     def _pause(self, number: int, after_s: float | None) -> None:
-        if not self.waits:
-            return
         backoff = min(self.cap_s, self.base_s * 2 ** (number - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
-        pause = max(backoff, min(after_s or 0.0, self.cap_s))
-        (self.stop or threading.Event()).wait(pause)
+        self.pause(max(backoff, after_s or 0.0))

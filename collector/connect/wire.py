@@ -21,7 +21,18 @@ from collector.api import Redaction
 from collector.connect import redact
 from collector.model import GapKind, Task, Unavailable, stamp
 
-KEPT_HEADERS = ("content-type", "content-encoding", "date", "etag", "last-modified", "link", "location", "retry-after", "server", "x-request-id")
+KEPT_HEADERS = (
+    "content-type",
+    "content-encoding",
+    "date",
+    "etag",
+    "last-modified",
+    "link",
+    "location",
+    "retry-after",
+    "server",
+    "x-request-id",
+)
 KEPT_PREFIXES = ("x-amz", "x-ratelimit", "x-rate-limit", "strict-transport")
 
 
@@ -185,7 +196,11 @@ class LiveWire(Wire):
             refused = Exchange({**line, "sha256": None, "size": 0, "redactions": []}, answer)
             self.conclude(refused, last=False, error=str(error.kind))
             raise
-        line |= {"sha256": self._ledger.add_object(body) if answer.status is not None else None, "size": len(body), "redactions": redactions}
+        line |= {
+            "sha256": self._ledger.add_object(body) if answer.status is not None else None,
+            "size": len(body),
+            "redactions": redactions,
+        }
         if answer.failure or answer.detail:
             line |= {"failure": answer.failure, "detail": answer.detail}
         kept = Answer(answer.status, body, kept_headers(answer.headers), answer.endpoint, answer.failure, answer.detail)
@@ -222,6 +237,7 @@ class ReplayWire(Wire):
                 raise Unavailable(GapKind.MALFORMED, "the recording holds no reply to this request", ask.operation)
             line = waiting.popleft()
         if line["sha256"] is None and line["status"] is not None:
+            self.conclude(Exchange(dict(line), Answer(line["status"])), last=False)
             raise Unavailable(GapKind.MALFORMED, "the reply is not JSON, so its secrets cannot be found", ask.operation)
         body = self._body(line["sha256"]) if line["sha256"] else b""
         answer = Answer(

@@ -1,0 +1,139 @@
+"""The command line: options, exit codes, and errors in two lines. Everything else is imported when it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import collector
+from collector.errors import AffidavitError
+
+EPILOG = """\
+exit codes: 0 everything planned was read and conforms, 1 at least one FAIL, 2 usage or configuration error,
+3 evidence is incomplete (outranks 1), 4 a store does not verify or a rerun disagrees, 130 interrupted"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and option."""
+    top = argparse.ArgumentParser(
+        prog="affidavit", description="Compliance evidence an auditor can re-perform.", epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    top.add_argument("--version", action="version", version=f"affidavit {collector.__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:  # noqa: A002
+        made = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", allow_abbrev=False)
+        made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return made
+
+    demo = command("demo", "show the whole story on an embedded estate, without credentials")
+    demo.add_argument(
+        "--keep", type=Path, metavar="DIR", help="leave configuration, store, fingerprint and report there"
+    )
+
+    init = command("init", "write a configuration and make a signing key")
+    init.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="where (this folder)")
+
+    plan = command("plan", "show what a run would ask")
+    _with_config(plan)
+    _with_selection(plan)
+    plan.add_argument("--permissions", action="store_true", help="the permissions it needs, nothing more")
+    plan.add_argument("--json", action="store_true", help="one JSON document")
+
+    run = command("run", "collect, judge, seal and store, once")
+    _with_config(run)
+    _with_selection(run)
+    run.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+    daemon = command("daemon", "run on the schedules of the configuration until SIGTERM")
+    _with_config(daemon)
+
+    verify = command("verify", "check signatures, digests, log and time stamps of a store")
+    verify.add_argument("path", type=Path, metavar="STORE", help="folder of the store")
+    verify.add_argument("--key", metavar="FINGERPRINT", help="SHA-256 of the public key, obtained outside the store")
+    verify.add_argument("--tsa-roots", type=Path, metavar="PEM", help="root certificates of the time-stamp authorities")
+    verify.add_argument("--max-stamp-lag-h", type=float, default=24, metavar="HOURS", help="oldest stamp accepted (24)")
+    verify.add_argument("--no-read-data", action="store_true", help="log and manifests only, not every body")
+    verify.add_argument("--json", action="store_true", help="one JSON document")
+
+    rerun = command("rerun", "re-perform a sealed run offline; any difference is an error")
+    rerun.add_argument("path", type=Path, metavar="STORE", help="folder of the store")
+    rerun.add_argument("run", nargs="?", type=int, metavar="RUN", help="its number (the newest complete one)")
+    rerun.add_argument("--key", metavar="FINGERPRINT", help="verify the store with this key first")
+    rerun.add_argument(
+        "--sealed-code", action="store_true", help="execute the check code inside the run: only for runs you trust"
+    )
+    rerun.add_argument("--json", action="store_true", help="one JSON document")
+
+    report = command("report", "verify a run and show it")
+    report.add_argument("run", nargs="?", type=int, metavar="RUN", help="its number (the newest complete one)")
+    report.add_argument("--store", type=Path, metavar="STORE", help="folder of the store (from the configuration)")
+    report.add_argument("--key", metavar="FINGERPRINT", help="SHA-256 of the public key (from the configuration)")
+    report.add_argument(
+        "--format", choices=("table", "json", "html"), default="table", help="how it is written (table)"
+    )
+    report.add_argument("--output", "-o", type=Path, metavar="FILE", help="write to a file instead of standard output")
+    _with_config(report)
+
+    listing = command("list", "show what is installed")
+    listing.add_argument("what", choices=("checks", "sources", "controls", "mappings"))
+    listing.add_argument(
+        "--config", "-c", type=Path, metavar="FILE", help="include the folders this configuration names"
+    )
+    listing.add_argument("--json", action="store_true", help="one JSON document")
+    return top
+
+
+def _with_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config", "-c", type=Path, default=Path("config.yaml"), metavar="FILE", help="configuration (config.yaml)"
+    )
+
+
+def _with_selection(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--check", action="append", default=[], metavar="PATTERN", help="only checks whose id matches, * is a wild card"
+    )
+    command.add_argument(
+        "--control",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="only checks mapped to this control, for instance A.8.13",
+    )
+    command.add_argument("--connection", action="append", default=[], metavar="NAME", help="only this connection")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = parser().parse_args(argv)
+    from collector import commands
+    from evidence_store.errors import StoreError
+
+    try:
+        name = "list_" if arguments.command == "list" else arguments.command
+        return int(getattr(commands, name)(arguments))
+    except (AffidavitError, StoreError) as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"error: {error.what}\nnext:  {error.next_step}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 3
+    except Exception as error:  # noqa: BLE001 - boundary: Python's own exit code would read as FAIL; see docs/adr/0004
+        if arguments.debug:
+            traceback.print_exc()
+        print(
+            f"error: the program failed: {type(error).__name__}\nnext:  run again with --debug and report what it prints",
+            file=sys.stderr,
+        )
+        return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,413 @@
+"""What each command does; results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from collector.api import Check
+from collector.catalogue import load_catalogues, load_mappings
+from collector.config import Config
+from collector.config import load as load_config
+from collector.console import Progress, say
+from collector.errors import AffidavitError, ConfigError
+from collector.model import stamp
+from collector.plugins import content_root, load
+from collector.secrets import SecretRef
+
+if TYPE_CHECKING:
+    from collector.run import Workbench
+    from evidence_store.keys import Signer
+    from evidence_store.store import Store
+
+Arguments = argparse.Namespace
+
+
+def demo(arguments: Arguments) -> int:
+    """The whole story on an embedded estate."""
+    from collector.demo.story import tell
+
+    return tell(arguments.keep)
+
+
+def init(arguments: Arguments) -> int:
+    """A configuration and a key."""
+    from collector.starter import init as start
+
+    started = start(arguments.folder)
+    for path in started.files:
+        print(f"wrote {path}")
+    print(f"key fingerprint {started.fingerprint}")
+    print(
+        "next: give the fingerprint to your auditor, correct the connections in the configuration, then: affidavit plan"
+    )
+    return 0
+
+
+def plan(arguments: Arguments) -> int:
+    """What a run would ask."""
+    from collector import plan as planning
+    from collector.permissions import policy
+
+    bench = _prepare(arguments)
+    made = planning.make(
+        bench.config,
+        bench.library,
+        datetime.now(UTC),
+        wanted=_wanted(arguments, bench),
+        connections=_connections(arguments, bench.config),
+    )
+    if arguments.permissions:
+        print(json.dumps(policy(made, bench.library), indent=2))
+    elif arguments.json:
+        print(
+            json.dumps(
+                {
+                    "schema": "affidavit.plan-view/1",
+                    **{k: made.document[k] for k in ("places", "tasks", "checks", "sources")},
+                },
+                default=list,
+            )
+        )
+    else:
+        for task in made.tasks:
+            print(task.id)
+        say(f"{len(made.tasks)} tasks for {len(made.checks)} checks")
+    return 0
+
+
+def run(arguments: Arguments) -> int:
+    """Collect, judge, seal and store, once."""
+    from collector import run as running
+
+    bench = _prepare(arguments)
+    wanted, connections = _wanted(arguments, bench), _connections(arguments, bench.config)
+    with _signalled() as stop, _writable_store(bench.config) as store, Progress() as progress:
+        sealed = running.run(
+            bench, store, trigger="command line", stop=stop, wanted=wanted, selection=_selection(arguments), connections=connections,
+            progress=progress.finished, planned=progress.planned,
+        )  # fmt: skip
+    results = sealed.results
+    summary = {
+        "schema": "affidavit.run/1", "run": sealed.number, "outcome": "incomplete" if results.incomplete else "complete",
+        "counts": dict(results.counts), "gaps": len(results.gaps), "store": str(bench.config.store.path),
+    }  # fmt: skip
+    if arguments.json:
+        print(json.dumps(summary))
+    else:
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in results.counts.items() if count)
+        print(
+            f"run {sealed.number} is sealed in {bench.config.store.path}: {counts or 'no findings'}; {len(results.gaps)} gaps"
+        )
+        print(f"next: affidavit report --config {arguments.config}")
+    return results.exit_code
+
+
+def daemon(arguments: Arguments) -> int:
+    """Run on schedule until SIGTERM."""
+    from collector.service import serve
+
+    bench = _prepare(arguments)
+    if bench.config.daemon is None:
+        raise ConfigError(
+            f"{arguments.config} has no daemon section", "add daemon.schedules, as in config.example.yaml"
+        )
+    signer = _signer(bench.config)
+    return serve(bench, bench.config.daemon, lambda: _open_store(bench.config, signer))
+
+
+def verify(arguments: Arguments) -> int:
+    """Check a store."""
+    from evidence_store.__main__ import main as verify_main
+
+    options = [str(arguments.path), "--max-stamp-lag-h", str(arguments.max_stamp_lag_h)]
+    options += ["--key", arguments.key] if arguments.key else []
+    options += ["--tsa-roots", str(arguments.tsa_roots)] if arguments.tsa_roots else []
+    options += ["--no-read-data"] if arguments.no_read_data else []
+    return verify_main(["verify", *options, *(["--json"] if arguments.json else [])])
+
+
+def rerun(arguments: Arguments) -> int:
+    """Re-perform a sealed run."""
+    from collector.rerun import rerun as perform
+    from evidence_store.store import Store
+
+    if arguments.key:
+        _verified(arguments.path, arguments.key)
+    with Store.open(arguments.path, key=arguments.key) as store:
+        outcome = perform(store.run(arguments.run), sealed_code=arguments.sealed_code)
+    if arguments.json:
+        print(json.dumps({
+            "schema": "affidavit.rerun/1", "run": outcome.number, "equal": outcome.equal, "lines": outcome.lines, "findings": outcome.findings,
+            "replies": outcome.replies, "unused": outcome.unused, "differences": [str(one) for one in outcome.differences],
+            "changedCode": list(outcome.changed_code), "changedFiles": list(outcome.changed_files),
+        }))  # fmt: skip
+    else:
+        for difference in outcome.differences:
+            print(difference)
+        for name in (*outcome.changed_code, *outcome.changed_files):
+            say(f"note: {name} is not the one the run was made with")
+        if outcome.unused:
+            print(f"{outcome.unused} recorded replies were not asked for")
+        print(
+            f"run {outcome.number}: {outcome.findings} findings from {outcome.replies} replies re-performed offline, "
+            + ("all equal" if outcome.equal else f"{len(outcome.differences)} lines differ")
+        )
+    return 0 if outcome.equal else 4
+
+
+def report(arguments: Arguments) -> int:
+    """Verify a run, then show it."""
+    from collector.report import from_run, json_, page, terminal
+    from evidence_store.store import Store
+    from evidence_store.verify import verify_store
+
+    path, key = arguments.store, arguments.key
+    if path is None:
+        config = load_config(_existing(arguments.config))
+        path = config.store.path
+        key = key or _signer(config).keyid
+    verification = verify_store(path, key=key)
+    with Store.open(path) as store:
+        data = from_run(store.run(arguments.run), verification, key=store.fingerprint)
+    if arguments.format == "html":
+        target = arguments.output or Path(f"report-{data.run}.html")
+        target.write_text(page.render(data), "utf8")
+        print(target)
+    elif arguments.format == "json":
+        _write(arguments.output, json_.render(data))
+    elif arguments.output:
+        with arguments.output.open("w", encoding="utf8") as out:
+            terminal.show(data, out)
+    else:
+        terminal.show(data, sys.stdout)
+    return 4 if verification.problems or (key and not verification.ok) else 0
+
+
+def list_(arguments: Arguments) -> int:
+    """What is installed."""
+    config = load_config(_existing(arguments.config)) if arguments.config else None
+    library = load(config.plugins if config else ())
+    root = content_root() / "mappings"
+    rows: Any
+    if arguments.what == "checks":
+        rows = [
+            {
+                "id": check.id,
+                "title": check.title,
+                "severity": check.severity,
+                "datasets": check.datasets,
+                "module": check.module,
+                "params": dict(check.params),
+                "description": check.description,
+                "retired": check.retired,
+            }
+            for _, check in sorted(library.checks.items())
+        ]
+    elif arguments.what == "sources":
+        rows = [
+            {
+                "id": source.id,
+                "permissions": source.permissions,
+                "key": source.key,
+                "per": source.per,
+                "kind": source.kind,
+                "definition": source.definition,
+                "module": source.module,
+            }
+            for _, source in sorted(library.sources.items())
+        ]
+    else:
+        catalogues = load_catalogues(root)
+        mappings = load_mappings(root, (config.mappings or None) if config else None, library.checks, catalogues)
+        if arguments.what == "mappings":
+            rows = [_mapping_row(row) for row in mappings.rows]
+        else:
+            mapped: dict[tuple[str, str, str], set[str]] = {}
+            for row in mappings.rows:
+                mapped.setdefault(row.key, set()).add(row.check)
+            rows = [
+                {
+                    "framework": control.framework,
+                    "edition": control.edition,
+                    "id": control.id,
+                    "title": control.title,
+                    "checks": sorted(mapped.get(control.key, ())),
+                    "method": control.method,
+                    "ask": control.ask,
+                    "kind": control.kind,
+                }
+                for control in catalogues.controls.values()
+            ]
+    if arguments.json:
+        print(json.dumps({"schema": f"affidavit.list.{arguments.what}/1", arguments.what: rows}, default=tuple))
+        return 0
+    for row in rows:
+        print(*(str(row[name]) for name in _COLUMNS[arguments.what]), sep="  ")
+    return 0
+
+
+_COLUMNS = {
+    "checks": ("id", "severity", "title"), "sources": ("id", "per", "definition"),
+    "controls": ("framework", "edition", "id", "title"), "mappings": ("framework", "control", "check", "strength", "aspect"),
+}  # fmt: skip
+
+
+def _mapping_row(row: Any) -> dict[str, Any]:
+    fields = (
+        "framework",
+        "edition",
+        "control",
+        "check",
+        "aspect",
+        "strength",
+        "coverage",
+        "remainder",
+        "party",
+        "does_not_show",
+        "file",
+    )
+    criterion = row.criterion and {
+        "ref": row.criterion.ref,
+        "param": row.criterion.param,
+        "default": row.criterion.default,
+    }
+    return {**{name: getattr(row, name) for name in fields}, "criterion": criterion}
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no configuration at {path}", "make one with: affidavit init, or name it with --config"
+        )
+    return path
+
+
+def _prepare(arguments: Arguments) -> Workbench:
+    from collector.run import prepare
+
+    return prepare(load_config(_existing(arguments.config)))
+
+
+def _wanted(arguments: Arguments, bench: Workbench) -> Callable[[Check], bool]:
+    patterns = arguments.check
+    controls = set(arguments.control)
+    known = {row.control for row in bench.mappings.rows}
+    if unknown := controls - {control.id for control in bench.catalogues.controls.values()}:
+        raise ConfigError(f"there is no control {sorted(unknown)[0]}", "affidavit list controls shows their ids")
+    if controls and not controls & known:
+        raise ConfigError(
+            f"no check is mapped to {', '.join(sorted(controls))}",
+            "ask a person: affidavit list controls --json tells how",
+        )
+    if unmatched := [p for p in patterns if not any(fnmatchcase(name, p) for name in bench.library.checks)]:
+        raise ConfigError(f"no check matches {unmatched[0]}", "affidavit list checks shows their ids")
+    mapped = {row.check for row in bench.mappings.rows if row.control in controls}
+    return lambda check: (
+        (not patterns or any(fnmatchcase(check.id, p) for p in patterns)) and (not controls or check.id in mapped)
+    )
+
+
+def _connections(arguments: Arguments, config: Config) -> tuple[str, ...]:
+    names = [connection.name for connection in config.connections]
+    for name in arguments.connection:
+        if name not in names:
+            raise ConfigError(f"there is no connection {name}", f"choose one of {', '.join(names)}")
+    return tuple(arguments.connection)
+
+
+def _selection(arguments: Arguments) -> str:
+    parts = [
+        f"{name} {', '.join(values)}"
+        for name, values in (
+            ("checks", arguments.check),
+            ("controls", arguments.control),
+            ("connections", arguments.connection),
+        )
+        if values
+    ]
+    return "; ".join(parts)
+
+
+def _signer(config: Config) -> Signer:
+    from evidence_store.keys import load_key_file
+
+    reference: SecretRef = config.key.passphrase
+    return load_key_file(config.key.file, reference.resolve(config.folder).reveal().encode())
+
+
+def _open_store(config: Config, signer: Signer) -> Store:
+    from evidence_store.store import Store
+
+    path = config.store.path
+    if not (path / "STORE.json").exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Store.create(path, origin=config.store.origin, signer=signer)
+    store = Store.open(path, signer=signer)
+    for number in store.recovered:
+        say(f"run {number} had not ended; it is now on record as aborted, with what it had read")
+    if store.origin != config.store.origin:
+        store.close()
+        raise ConfigError(
+            f"the store at {path} is {store.origin}, the configuration says {config.store.origin}",
+            "correct store.origin, or name another folder",
+        )
+    return store
+
+
+def _writable_store(config: Config) -> Store:
+    return _open_store(config, _signer(config))
+
+
+def _verified(path: Path, key: str) -> None:
+    from evidence_store.verify import verify_store
+
+    verification = verify_store(path, key=key)
+    if not verification.ok:
+        problem = verification.problems[0] if verification.problems else "the signer is not authenticated"
+        raise NotVerifiedError(
+            f"the store does not verify: {problem}",
+            "do not rely on it; affidavit verify shows everything that is wrong",
+        )
+
+
+class NotVerifiedError(AffidavitError):
+    """A store that is not what was sealed."""
+
+    exit_code = 4
+
+
+def _write(path: Path | None, text: str) -> None:
+    if path:
+        path.write_text(text, "utf8")
+        print(path)
+    else:
+        sys.stdout.write(text)
+
+
+@contextmanager
+def _signalled() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second SIGINT interrupts as usual."""
+    stop = threading.Event()
+
+    def ask(number: int, _: Any) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+        say(f"stopping after the requests under way ({stamp(datetime.now(UTC))})")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

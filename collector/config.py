@@ -1,0 +1,292 @@
+"""The configuration: read once, checked whole, and refused with the line, the key and the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from collector import yamlpos
+from collector.address import Address
+from collector.config_faults import CheckFacts, Fault, check_faults, meaning_faults, schema_faults
+from collector.cron import Cron
+from collector.secrets import SecretRef
+from collector.yamlpos import Document
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Where the sealed evidence is kept."""
+
+    path: Path
+    origin: str
+    """Name of the log in every checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyConfig:
+    """The key that signs."""
+
+    file: Path
+    passphrase: SecretRef
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A time-stamp authority."""
+
+    url: str
+    roots: Path
+    """PEM file with the certificates its answers must lead to."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimestampConfig:
+    """Who attests when the evidence existed."""
+
+    authorities: tuple[Authority, ...] = ()
+    max_lag_h: int = 24
+    """Hours after which a missing time stamp is reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwsAccount:
+    """An account that is read through a role."""
+
+    id: str
+    role: str
+    external_id: SecretRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AwsConnection:
+    """Amazon Web Services, with the credentials of the environment, of a profile or of a key."""
+
+    name: str
+    regions: tuple[str, ...]
+    endpoint_url: str | None = None
+    profile: str | None = None
+    access_key_id: SecretRef | None = None
+    secret_access_key: SecretRef | None = None
+    session_token: SecretRef | None = None
+    accounts: tuple[AwsAccount, ...] = ()
+    """Empty: the account of the credentials."""
+    kind: Literal["aws"] = "aws"
+
+
+@dataclass(frozen=True, slots=True)
+class HostConnection:
+    """The Linux host this program runs on."""
+
+    name: str
+    kind: Literal["host"] = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConnection:
+    """TLS servers, each asked with real handshakes."""
+
+    name: str
+    endpoints: tuple[Address, ...]
+    roots: Path | None = None
+    """None: the trusted roots of this machine."""
+    timeout_s: float | None = None
+    """None: that of the collection."""
+    kind: Literal["tls"] = "tls"
+
+
+Connection = AwsConnection | HostConnection | TlsConnection
+
+
+@dataclass(frozen=True, slots=True)
+class DisabledCheck:
+    """A check that is not run, with the reason an auditor reads."""
+
+    id: str
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckConfig:
+    """Deviations from the checks as they are shipped."""
+
+    disabled: tuple[DisabledCheck, ...] = ()
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Check id, then parameter and value; a list is a tuple here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """How hard it is tried."""
+
+    workers: int = 16
+    max_pages: int = 10_000
+    max_reply_bytes: int = 64 * 1024 * 1024
+    timeout_s: float = 60.0
+    attempts: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When to collect from which connections."""
+
+    name: str
+    cron: Cron
+    jitter_s: int = 0
+    connections: tuple[str, ...] = ()
+    """Empty: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonConfig:
+    """What the daemon does."""
+
+    schedules: tuple[Schedule, ...]
+    time_zone: ZoneInfo
+    """Zone of the cron lines."""
+    healthz: Address
+    """Loopback address where /healthz answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration that is valid in itself; what it refers to may still be missing."""
+
+    document: Document
+    organisation: str
+    store: StoreConfig
+    key: KeyConfig
+    connections: tuple[Connection, ...]
+    timestamps: TimestampConfig
+    mappings: tuple[str, ...]
+    """Empty: all that are shipped."""
+    checks: CheckConfig
+    plugins: tuple[Path, ...]
+    """Folders with check modules of the customer."""
+    collection: Collection
+    daemon: DaemonConfig | None
+
+    @property
+    def path(self) -> Path:
+        """The file, as the caller named it."""
+        return self.document.path
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths start, those of secrets too."""
+        return self.document.path.absolute().parent
+
+    @property
+    def raw(self) -> bytes:
+        """The file, byte for byte."""
+        return self.document.raw
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file in hex."""
+        return self.document.sha256
+
+
+def load(path: Path) -> Config:
+    """The configuration in a file; no secret is resolved and nothing it refers to is opened.
+
+    Raises:
+        ConfigError: the first fault in the file, with line, column, key and next step.
+    """
+    document = yamlpos.load(path)
+    _refuse_first(document, schema_faults(document.data))
+    _refuse_first(document, meaning_faults(document.data, path.absolute()))
+    return _built(document)
+
+
+def check_parameters(config: Config, checks: Mapping[str, CheckFacts]) -> None:
+    """Every check the configuration names exists, has the parameters it sets, and takes values of that type.
+
+    Raises:
+        ConfigError: the first fault in the file.
+    """
+    _refuse_first(config.document, check_faults(config.document.data.get("checks", {}), checks))
+
+
+def _refuse_first(document: Document, faults: Iterator[Fault]) -> None:
+    """Raise for the fault that stands first in the file, so that people correct it from top to bottom."""
+    if first := min(faults, key=lambda fault: document.position(fault.keys), default=None):
+        raise document.error(*first)
+
+
+def _built(document: Document) -> Config:
+    data = document.data
+    folder = document.path.absolute().parent
+    stamps, checks, daemon = (data.get(name, {}) for name in ("timestamps", "checks", "daemon"))
+    limits = dict(data.get("collection", {}))
+    for name, value in limits.items():
+        limits[name] = float(value) if name == "timeout_s" else int(value)
+    return Config(
+        document=document,
+        organisation=data["organisation"],
+        store=StoreConfig(folder / data["store"]["path"], data["store"]["origin"]),
+        key=KeyConfig(folder / data["key"]["file"], SecretRef.parse(data["key"]["passphrase"])),
+        connections=tuple(_connection(item, folder) for item in data["connections"]),
+        timestamps=TimestampConfig(
+            tuple(Authority(item["url"], folder / item["roots"]) for item in stamps.get("authorities", ())),
+            int(stamps.get("max_lag_h", 24)),
+        ),
+        mappings=tuple(data.get("mappings", ())),
+        checks=CheckConfig(
+            tuple(DisabledCheck(item["id"], item["reason"], item["by"]) for item in checks.get("disabled", ())),
+            {
+                check: {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+                for check, values in checks.get("parameters", {}).items()
+            },
+        ),
+        plugins=tuple(folder / item for item in data.get("plugins", {}).get("folders", ())),
+        collection=Collection(**limits),
+        daemon=_daemon(daemon) if daemon else None,
+    )
+
+
+def _connection(item: dict[str, Any], folder: Path) -> Connection:
+    name = item["name"]
+    match item["kind"]:
+        case "host":
+            return HostConnection(name)
+        case "tls":
+            timeout_s = item.get("timeout_s")
+            return TlsConnection(
+                name,
+                tuple(Address.parse(text) for text in item["endpoints"]),
+                folder / item["roots"] if "roots" in item else None,
+                None if timeout_s is None else float(timeout_s),
+            )
+    return AwsConnection(
+        name,
+        tuple(item["regions"]),
+        item.get("endpoint_url"),
+        item.get("profile"),
+        _secret(item.get("access_key_id")),
+        _secret(item.get("secret_access_key")),
+        _secret(item.get("session_token")),
+        tuple(
+            AwsAccount(account["id"], account["role"], _secret(account.get("external_id")))
+            for account in item.get("accounts", ())
+        ),
+    )
+
+
+def _secret(text: str | None) -> SecretRef | None:
+    return None if text is None else SecretRef.parse(text)
+
+
+def _daemon(item: dict[str, Any]) -> DaemonConfig:
+    def schedule(entry: dict[str, Any]) -> Schedule:
+        cron, jitter_s = Cron.parse(entry["cron"]), int(entry.get("jitter_s", 0))
+        return Schedule(entry["name"], cron, jitter_s, tuple(entry.get("connections", ())))
+
+    return DaemonConfig(
+        tuple(schedule(entry) for entry in item["schedules"]),
+        ZoneInfo(item.get("time_zone", "UTC")),
+        Address.parse(item.get("healthz", "127.0.0.1:9464")),
+    )

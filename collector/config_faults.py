@@ -1,0 +1,335 @@
+"""What is wrong with a configuration: each fault with its key, in plain words, and the next step."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from collector.address import Address, is_loopback
+from collector.cron import Cron, shortest_interval
+from collector.yamlpos import Keys
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
+
+class Fault(NamedTuple):
+    """A fault of one entry."""
+
+    keys: Keys
+    what: str
+    next_step: str
+
+
+class CheckFacts(Protocol):
+    """What is needed of a check to judge its parameters."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Its parameters with their defaults."""
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the configuration."""
+    text = files("collector").joinpath("config.schema.json").read_text("utf-8")
+    return dict(json.loads(text))
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(schema())
+
+
+def schema_faults(data: Any) -> Iterator[Fault]:
+    """What the schema refuses. A missing key is told only where no unknown one may be its misspelling."""
+    errors = list(_validator().iter_errors(data))
+    misspelt = {tuple(error.absolute_path) for error in errors if error.validator == "additionalProperties"}
+    for error in errors:
+        if error.validator != "required" or tuple(error.absolute_path) not in misspelt:
+            yield _explained(error)
+
+
+_TYPES = {
+    "string": "text", "integer": "a whole number", "number": "a number", "boolean": "true or false",
+    "array": "a list", "object": "a mapping",
+}  # fmt: skip
+
+
+def _explained(error: Any) -> Fault:
+    """A fault in the words of this program. A value that may be a secret is never repeated."""
+    keys: Keys = tuple(error.absolute_path)
+    notes = _notes(error)
+    value, rule = error.instance, error.validator_value
+    example = notes["examples"][0] if "examples" in notes else None
+    hint = f"write for example {_spelt(keys, example)}" if example is not None else "see docs/configuration.md"
+    if notes.get("secret"):
+        what = "a literal value stands where a reference to a secret is needed"
+        if isinstance(value, str) and value.startswith(("env:", "file:")):
+            what = "not a well-formed reference to a secret"
+        return Fault(keys, what, f"{hint}; if it was the secret itself, replace the secret")
+    if "propertyNames" in error.absolute_schema_path:
+        return Fault((*keys, str(value)), "not the id of a check", "use an id from affidavit list checks")
+    match error.validator:
+        case "additionalProperties":
+            known = list(error.schema["properties"])
+            unknown = next(key for key in value if key not in known)
+            return Fault((*keys, unknown), "unknown key", _nearest(unknown, known, "key"))
+        case "required" | "dependentRequired":
+            wanted = rule if error.validator == "required" else [n for k in rule if k in value for n in rule[k]]
+            missing = next(name for name in wanted if name not in value)
+            example = error.schema["properties"][missing].get("examples", [None])[0]
+            example = _spelt((missing,), example) if example is not None else f"{missing}:"
+            return Fault(keys, f"{missing} is missing", f"add it, for example {example}")
+        case "type":
+            wanted = _TYPES[rule] if isinstance(rule, str) else "a single value or a list"
+            if rule == "string" and isinstance(value, int | float):
+                hint = "put the value in quotes"
+            return Fault(keys, f"{_kind(value)} stands where {wanted} is needed", hint)
+        case "enum" | "const":
+            known = [str(item) for item in (rule if error.validator == "enum" else [rule])]
+            return Fault(keys, f"{_shown(value)} is not known here", _nearest(str(value), known, "value"))
+        case "pattern":
+            return Fault(keys, f"{_shown(value)} has the wrong form", hint)
+        case "minimum" | "maximum":
+            low, high = error.schema["minimum"], error.schema["maximum"]
+            return Fault(keys, f"{_shown(value)} is out of range", f"use a value from {low} to {high}")
+        case "minLength" | "minItems" | "minProperties":
+            return Fault(keys, "empty, or too short", hint)
+        case "maxLength":
+            return Fault(keys, f"longer than {rule} characters", "shorten it")
+        case "uniqueItems":
+            twice = next(i for i, item in enumerate(value) if item in value[:i])
+            return Fault((*keys, twice), f"{_shown(value[twice])} stands here a second time", "keep one of the two")
+    raise NotImplementedError(f"no words for {error.validator} at {error.json_path}")
+
+
+def _notes(error: Any) -> dict[str, Any]:
+    """Examples nearest to a refused value in the schema, and whether it is a secret."""
+    node: Any = schema()
+    found: dict[str, Any] = {}
+    for step in error.absolute_schema_path:
+        if isinstance(node, dict) and step not in node:  # jsonschema leaves "$ref" out of the path
+            name = node["$ref"].rpartition("/")[2]
+            node = schema()["$defs"][name]
+            found["secret"] = name == "secret"
+        node = node[step]
+        if isinstance(node, dict) and "examples" in node:
+            found = {"examples": node["examples"]}
+    return found
+
+
+def _spelt(keys: Keys, example: Any) -> str:
+    """An entry as YAML spells it on one line."""
+    text = json.dumps(example, ensure_ascii=False)
+    if isinstance(example, str) and not example.isdecimal():
+        text = example
+    elif isinstance(example, dict | list):
+        text = re.sub(r'"([A-Za-z][^"]*)"', r"\1", text)
+    return f"{keys[-1]}: {text}" if keys and isinstance(keys[-1], str) else text
+
+
+def _nearest(word: str, known: list[str], noun: str) -> str:
+    close = get_close_matches(word, known, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"use the {noun} {known[0]}" if len(known) == 1 else f"use a known {noun}: {', '.join(sorted(known))}"
+
+
+def _kind(value: Any) -> str:
+    kinds = {type(None): "nothing", bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    return kinds.get(type(value), "a list" if isinstance(value, list | tuple) else "a mapping")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return _kind(value)
+    text = str(value)
+    return f"'{text[:60]}...'" if len(text) > 60 else f"'{text}'"
+
+
+def meaning_faults(data: dict[str, Any], path: Path) -> Iterator[Fault]:
+    """What the schema cannot know: names that do not meet, and values that make no sense together."""
+    yield from _text_faults((), data)
+    yield from _repeated(("connections",), data["connections"], "name", "connection")
+    for index, connection in enumerate(data["connections"]):
+        keys: Keys = ("connections", index)
+        if connection["kind"] == "aws":
+            yield from _aws_faults(keys, connection)
+        for number, endpoint in enumerate(connection.get("endpoints", ())):
+            yield from _address_faults((*keys, "endpoints", number), endpoint, "www.example.org:443")
+    for index, authority in enumerate(data.get("timestamps", {}).get("authorities", ())):
+        yield from _url_faults(("timestamps", "authorities", index, "url"), authority["url"])
+    yield from _repeated(("checks", "disabled"), data.get("checks", {}).get("disabled", []), "id", "check")
+    yield from _store_faults(data, path)
+    if "daemon" in data:
+        yield from _daemon_faults(data["daemon"], [connection["name"] for connection in data["connections"]])
+
+
+def _text_faults(keys: Keys, value: Any) -> Iterator[Fault]:
+    """Line breaks and surrounding space, which no value here needs and every pattern overlooks."""
+    if isinstance(value, str) and (value != value.strip() or len(value.splitlines()) > 1):
+        yield Fault(keys, "has a line break in it, or white space around it", "write it on one line; end > with >-")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _text_faults((*keys, key), item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _text_faults((*keys, index), item)
+
+
+def _repeated(keys: Keys, items: list[dict[str, Any]], name: str, noun: str) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for index, item in enumerate(items):
+        if item[name] in seen:
+            yield Fault((*keys, index, name), f"a second {noun} has the {name} {item[name]}", f"change one {name}")
+        seen.add(item[name])
+
+
+def _aws_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
+    if "profile" in connection and "access_key_id" in connection:
+        yield Fault((*keys, "profile"), "stands beside access_key_id", "keep either the profile or the key")
+    if "endpoint_url" in connection:
+        yield from _url_faults((*keys, "endpoint_url"), connection["endpoint_url"])
+    accounts = connection.get("accounts", [])
+    yield from _repeated((*keys, "accounts"), accounts, "id", "account")
+    for index, account in enumerate(accounts):
+        owner = account["role"].split(":")[4]
+        if owner != account["id"]:
+            here = (*keys, "accounts", index, "role")
+            yield Fault(here, f"the role is of account {owner}, not {account['id']}", "correct the id or the role")
+
+
+def _url_faults(keys: Keys, url: str) -> Iterator[Fault]:
+    try:
+        parts = urlsplit(url)
+        sound = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        yield Fault(keys, "not a well-formed address", "write scheme, host and path: https://tsa.example.org/path")
+        return
+    if not sound:
+        yield Fault(keys, "names no host, or port 0", "write scheme, host and path: https://tsa.example.org/path")
+    if "@" in parts.netloc:
+        yield Fault(keys, "holds a user name or password", "take it out, and replace the password if it was one")
+
+
+def _address_faults(keys: Keys, text: str, example: str) -> Iterator[Fault]:
+    try:
+        Address.parse(text)
+    except ValueError:
+        what = f"{_shown(text)} is not host:port with a port within 1-65535"
+        yield Fault(keys, what, f"write for example {example}")
+
+
+def _store_faults(data: dict[str, Any], path: Path) -> Iterator[Fault]:
+    """The store holds sealed evidence and nothing else: no key, no configuration."""
+    store = (path.parent / data["store"]["path"]).resolve()
+    if path.resolve().is_relative_to(store):
+        yield Fault(("store", "path"), "the store would hold this file", "give the store a folder of its own")
+    passphrase = data["key"]["passphrase"]
+    inside: dict[Keys, str] = {("key", "file"): data["key"]["file"]}
+    if passphrase.startswith("file:"):
+        inside[("key", "passphrase")] = passphrase.removeprefix("file:")
+    for keys, name in inside.items():
+        if (path.parent / name).resolve().is_relative_to(store):
+            yield Fault(keys, "lies inside the store, which is given to others", "keep it outside store.path")
+
+
+def _daemon_faults(daemon: dict[str, Any], connections: list[str]) -> Iterator[Fault]:
+    zone = None
+    name = daemon.get("time_zone", "UTC")
+    try:
+        zone = ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        known = sorted(available_timezones())
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else "use a name of the IANA database, for example Europe/Berlin"
+        yield Fault(
+            ("daemon", "time_zone"), f"{_shown(name)} is not a known time zone",
+            hint if known else "install the time zone data of this system (package tzdata)",
+        )  # fmt: skip
+    address = daemon.get("healthz", "127.0.0.1:9464")
+    faults = list(_address_faults(("daemon", "healthz"), address, "127.0.0.1:9464"))
+    yield from faults
+    if not faults and not is_loopback(Address.parse(address).host):
+        what = f"{_shown(address)} is not a loopback address"
+        yield Fault(("daemon", "healthz"), what, "write for example 127.0.0.1:9464")
+    yield from _repeated(("daemon", "schedules"), daemon["schedules"], "name", "schedule")
+    for index, schedule in enumerate(daemon["schedules"]):
+        keys: Keys = ("daemon", "schedules", index)
+        for number, wanted in enumerate(schedule.get("connections", ())):
+            if wanted not in connections:
+                here = (*keys, "connections", number)
+                yield Fault(here, f"no connection has the name {wanted}", _nearest(wanted, connections, "name"))
+        try:
+            cron = Cron.parse(schedule["cron"])
+        except ValueError as error:
+            hint = "write minute, hour, day of month, month and day of week, for example 15 2 * * *"
+            yield Fault((*keys, "cron"), f"{_shown(schedule['cron'])} is not a cron line: {error}", hint)
+            continue
+        if zone and schedule.get("jitter_s", 0) >= (shortest := shortest_interval(cron, zone).total_seconds()):
+            what = f"not less than the {shortest:.0f} s between two runs"
+            yield Fault((*keys, "jitter_s"), what, "use a smaller value, so that no run meets the next")
+
+
+def check_faults(section: dict[str, Any], checks: Mapping[str, CheckFacts]) -> Iterator[Fault]:
+    """What the section ``checks`` says of checks and parameters that do not exist or are of another type."""
+
+    def unknown(keys: Keys, name: str) -> Fault:
+        close = get_close_matches(name, list(checks), n=1)
+        hint = f"did you mean {close[0]}?" if close else "use an id from affidavit list checks"
+        return Fault(keys, "no check has this id", hint)
+
+    for index, disabled in enumerate(section.get("disabled", ())):
+        if disabled["id"] not in checks:
+            yield unknown(("checks", "disabled", index, "id"), disabled["id"])
+    for name, values in section.get("parameters", {}).items():
+        keys: Keys = ("checks", "parameters", name)
+        if name not in checks:
+            yield unknown(keys, name)
+            continue
+        params = checks[name].params
+        for key, value in values.items():
+            if key not in params:
+                hint = _nearest(key, list(params), "parameter") if params else "delete it: this check has no parameters"
+                yield Fault((*keys, key), "the check has no such parameter", hint)
+            elif not _fits(value, params[key]):
+                yield Fault(
+                    (*keys, key), f"{_kind(value)} stands where a value like the default is needed",
+                    f"write for example {_spelt((key,), _plain(params[key]))}",
+                )  # fmt: skip
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """True when a value is of the type of the default; an empty list as default takes any list."""
+    match default:
+        case bool():
+            return isinstance(value, bool)
+        case int():
+            return isinstance(value, int) and not isinstance(value, bool)
+        case float():
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case str():
+            return isinstance(value, str)
+        case tuple() | list() | set() | frozenset():
+            first = next(iter(default), None)
+            return isinstance(value, list) and (first is None or all(_fits(item, first) for item in value))
+    return True
+
+
+def _plain(default: Any) -> Any:
+    return sorted(default) if isinstance(default, tuple | list | set | frozenset) else default

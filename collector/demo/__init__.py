@@ -1,0 +1,1 @@
+"""The whole story on an embedded estate: no credentials, nothing outside loopback."""

@@ -1,0 +1,216 @@
+"""What a run will ask, settled and written down before the first request."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+import collector
+from collector.api import Check
+from collector.config import AwsConnection, Collection, Config, Connection, HostConnection, TlsConnection
+from collector.errors import ConfigError, RerunError
+from collector.judge import Parameters
+from collector.model import Task, instant, stamp
+from collector.plugins import Library
+
+SCHEMA = "affidavit.plan/1"
+
+IDENTITY = {"aws": "aws.sts.caller-identity"}
+"""Dataset that tells with which identity a connection asks; it is read before everything else there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a connection is, without anything secret: enough to replay what it recorded."""
+
+    name: str
+    kind: str
+    home: str = ""
+    """Region asked for what is not regional."""
+    endpoints: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    """Accounts declared; empty for the credentials' own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The tasks of a run, the checks that will judge them, and their limits."""
+
+    organisation: str
+    as_of: datetime
+    places: tuple[Place, ...]
+    tasks: tuple[Task, ...]
+    """Identity tasks first, then by scope and dataset."""
+    checks: tuple[Check, ...]
+    parameters: Parameters
+    limits: Mapping[str, Any]
+    """Bounds of the collection: attempts, pages and bytes; a replay needs the same."""
+    document: Mapping[str, Any]
+    """What is sealed as ``plan.json``."""
+
+    @property
+    def raw(self) -> bytes:
+        """The exact bytes of ``plan.json``."""
+        return orjson.dumps(self.document, option=orjson.OPT_INDENT_2, default=list)
+
+    def place(self, name: str) -> Place:
+        """The connection of that name."""
+        return next(place for place in self.places if place.name == name)
+
+
+def make(
+    config: Config,
+    library: Library,
+    as_of: datetime,
+    *,
+    wanted: Callable[[Check], bool] = lambda check: True,
+    connections: Sequence[str] = (),
+    files: Mapping[str, bytes] | None = None,
+    selection: str = "",
+) -> Plan:
+    """The plan for the checks that are wanted, over the connections named (all, when none is).
+
+    Only datasets that a wanted check asks for are planned. ``files`` are the mappings and catalogues used;
+    ``selection`` says in words what was asked for when it was less than everything.
+
+    Raises:
+        ConfigError: nothing would be asked.
+    """
+    chosen = [connection for connection in config.connections if not connections or connection.name in connections]
+    disabled = {item.id: item for item in config.checks.disabled}
+    kinds = {connection.kind for connection in chosen}
+    checks = tuple(
+        check
+        for check in sorted(library.checks.values(), key=lambda check: check.id)
+        if wanted(check) and check.id not in disabled and not check.retired
+        and {library.sources[dataset].connection for dataset in check.datasets} <= kinds
+    )  # fmt: skip
+    if not checks:
+        raise ConfigError(
+            "no check is left to run", "name other checks or connections; affidavit list checks shows what there is"
+        )
+    datasets = {dataset for check in checks for dataset in check.datasets}
+    tasks = tuple(task for connection in chosen for task in _tasks(connection, datasets, library))
+    places = tuple(_place(connection) for connection in chosen)
+    as_of = instant(stamp(as_of))
+    used = {task.dataset for task in tasks}
+    limits = _plain(config.collection)
+    document = {
+        "schema": SCHEMA, "organisation": config.organisation, "asOf": stamp(as_of),
+        "collector": {"name": "affidavit", "version": collector.__version__},
+        "config": {"sha256": config.sha256},
+        "selection": selection,
+        "limits": limits,
+        "places": [_plain(place) for place in places],
+        "tasks": [{"id": task.id, **_plain(task)} for task in tasks],
+        "checks": [
+            {
+                "id": check.id, "title": check.title, "severity": check.severity, "datasets": list(check.datasets), "each": check.each,
+                "module": check.module, "description": check.description, "params": {**check.params, **config.checks.parameters.get(check.id, {})},
+            }
+            for check in checks
+        ],
+        "disabled": [{"id": item.id, "reason": item.reason, "by": item.by} for item in disabled.values()],
+        "sources": [
+            {
+                "id": source.id, "definition": source.definition, "filters": "none", "permissions": list(source.permissions), "key": source.key,
+                "per": source.per, "kind": source.kind, "module": source.module,
+                "redactions": [{"operation": item.operation, "path": item.json or item.regex, "reason": item.reason} for item in source.redactions],
+            }
+            for source in sorted(library.sources.values(), key=lambda source: source.id) if source.id in used
+        ],
+        "code": _digests(library.code),
+        "files": _digests(files or {}),
+    }  # fmt: skip
+    return Plan(config.organisation, as_of, places, tasks, checks, config.checks.parameters, limits, document)
+
+
+def read(raw: bytes, library: Library) -> Plan:
+    """The plan of a sealed run, to be re-performed with the checks of ``library``.
+
+    Raises:
+        RerunError: it names a check or a source that the library does not hold.
+    """
+    document = orjson.loads(raw)
+    checks, parameters = [], {}
+    for item in document["checks"]:
+        check = library.checks.get(item["id"]) or _aliased(item["id"], library.checks.values())
+        if check is None:
+            raise RerunError(
+                f"the run used the check {item['id']}, which is not installed", "rerun with the version that sealed it"
+            )
+        checks.append(replace(check, id=item["id"]))
+        parameters[item["id"]] = {name: _frozen(value) for name, value in item["params"].items()}
+    tasks = tuple(
+        Task(item["dataset"], item["connection"], item["account"], item["region"]) for item in document["tasks"]
+    )
+    for task in tasks:
+        if task.dataset not in library.sources:
+            raise RerunError(
+                f"the run read {task.dataset}, which no installed source gives", "rerun with the version that sealed it"
+            )
+    places = tuple(
+        Place(item["name"], item["kind"], item["home"], tuple(item["endpoints"]), tuple(item["accounts"]))
+        for item in document["places"]
+    )
+    return Plan(
+        document["organisation"],
+        instant(document["asOf"]),
+        places,
+        tasks,
+        tuple(checks),
+        parameters,
+        document["limits"],
+        document,
+    )
+
+
+def _aliased(id: str, checks: Iterable[Check]) -> Check | None:  # noqa: A002
+    return next((check for check in checks if id in check.aliases), None)
+
+
+def _tasks(connection: Connection, datasets: set[str], library: Library) -> list[Task]:
+    tasks: list[Task] = []
+    identity = IDENTITY.get(connection.kind)
+    wanted = sorted(dataset for dataset in datasets if library.sources[dataset].connection == connection.kind)
+    if identity and wanted:
+        wanted = [identity, *(dataset for dataset in wanted if dataset != identity)]
+    accounts = [account.id for account in connection.accounts] if isinstance(connection, AwsConnection) else []
+    for account in accounts or [""]:
+        for dataset in wanted:
+            regional = isinstance(connection, AwsConnection) and library.sources[dataset].per == "region"
+            regions = connection.regions if isinstance(connection, AwsConnection) and regional else ("",)
+            tasks += [Task(dataset, connection.name, account, region) for region in regions]
+    return tasks
+
+
+def _place(connection: Connection) -> Place:
+    match connection:
+        case AwsConnection():
+            return Place(
+                connection.name,
+                "aws",
+                connection.regions[0],
+                accounts=tuple(account.id for account in connection.accounts),
+            )
+        case HostConnection():
+            return Place(connection.name, "host")
+        case TlsConnection():
+            return Place(connection.name, "tls", endpoints=tuple(str(endpoint) for endpoint in connection.endpoints))
+
+
+def _plain(item: Place | Task | Collection) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in item.__dataclass_fields__}
+
+
+def _digests(files: Mapping[str, bytes]) -> list[dict[str, str]]:
+    return [{"file": name, "sha256": hashlib.sha256(files[name]).hexdigest()} for name in sorted(files)]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,220 @@
+"""What a sealed run says, arranged for a reader. Pure: the same sealed bytes and seal result, the same report.
+
+Nothing is judged here again. What was planned and has no record in the run is added to the gaps, so that nothing that
+was promised is silently missing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from collector.controls import Result
+from collector.model import GapKind, Outcome, Row
+
+OUTCOMES = (Outcome.ERROR, Outcome.UNKNOWN, Outcome.FAIL, Outcome.PASS, Outcome.SKIP)
+"""Unread first: the order of every list in a report."""
+
+RESULTS = (
+    Result.EXCEPTIONS, Result.NOT_COLLECTED, Result.NO_OCCURRENCE, Result.MET, Result.INHERITED, Result.NOT_APPLICABLE,
+)  # fmt: skip
+"""The order of control results in a report."""
+
+COMPLETE = "complete"
+
+VERIFIED = "verified"
+CONSISTENT = "consistent, signer not authenticated"
+NOT_VERIFIED = "NOT VERIFIED"
+
+UNCHECKED = "nobody has checked the seal of this run"
+NOT_SEALED = ("salt",)
+"""Fields of a line that serve the seal and tell a reader nothing."""
+
+
+class Problem(Protocol):
+    """Something about the store that is not as it was sealed."""
+
+    @property
+    def path(self) -> str:
+        """File inside the store."""
+        ...
+
+    @property
+    def what(self) -> str:
+        """What is wrong with it."""
+        ...
+
+
+class Verification(Protocol):
+    """What ``evidence_store.verify`` found."""
+
+    @property
+    def ok(self) -> bool:
+        """No problem, and the signer is the one that was asked for."""
+        ...
+
+    @property
+    def authenticated(self) -> bool:
+        """A fingerprint from outside the store was given, and everything is signed by it."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What is not as it was sealed."""
+        ...
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What a reader must know although nothing is broken."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What is known of the seal at the moment the report is made."""
+
+    verified: bool
+    """Whole, and signed by the key the reader named."""
+    authenticated: bool
+    """The reader named a key, and it is the signer."""
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    fingerprint: str = ""
+    """Of the key that the store says it is signed with; proven only when ``authenticated``."""
+
+    @property
+    def words(self) -> str:
+        """The seal in the words every report uses."""
+        if self.verified:
+            return VERIFIED
+        return NOT_VERIFIED if self.problems else CONSISTENT
+
+    def as_row(self) -> Row:
+        """How it is written in reports."""
+        return {
+            "verified": self.verified, "authenticated": self.authenticated, "words": self.words,
+            "fingerprint": self.fingerprint, "problems": list(self.problems), "warnings": list(self.warnings),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """Everything a report shows."""
+
+    number: int
+    """Of the run, in its store."""
+    state: str
+    """``complete`` or ``aborted``."""
+    plan: Mapping[str, Any]
+    """The sealed ``plan.json``."""
+    opening: Mapping[str, Any]
+    closing: Mapping[str, Any]
+    seal: Seal
+    findings: tuple[Row, ...]
+    """Unread first, then FAIL, PASS, SKIP; within an outcome as sealed."""
+    gaps: tuple[Row, ...]
+    """``{dataset, scope, kind, reason, operation, resources}``; what the run lost without a record comes first."""
+    populations: tuple[Row, ...]
+    controls: tuple[Row, ...]
+    """As sealed: by framework, in the order of its catalogue."""
+    replies: tuple[Row, ...]
+    """Custody of every reply, without bodies and headers."""
+
+    @property
+    def complete(self) -> bool:
+        """False for a run that was aborted: its report says so before anything else."""
+        return self.state == COMPLETE
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many findings have each outcome."""
+        found = Counter(finding["outcome"] for finding in self.findings)
+        return {str(outcome): found[str(outcome)] for outcome in OUTCOMES}
+
+    @property
+    def frameworks(self) -> dict[tuple[str, str], dict[str, int]]:
+        """How many controls of each framework and edition have each result."""
+        tables: dict[tuple[str, str], dict[str, int]] = {}
+        for control in self.controls:
+            table = tables.setdefault((control["framework"], control["edition"]), dict.fromkeys(map(str, RESULTS), 0))
+            table[control["result"]] += 1
+        return tables
+
+    @property
+    def silent_checks(self) -> tuple[str, ...]:
+        """Checks that were planned and gave no finding: not read."""
+        heard = {finding["check"] for finding in self.findings}
+        return tuple(check["id"] for check in self.plan.get("checks", ()) if check["id"] not in heard)
+
+    @property
+    def aborted(self) -> str:
+        """What a report of an aborted run begins with; empty for a complete one."""
+        if self.complete:
+            return ""
+        reason = self.closing.get("reason") or "the record does not say why"
+        return f"this run was {self.state} ({reason}): what was fetched is kept, and nothing follows from the rest"
+
+
+def build(
+    plan: Mapping[str, Any],
+    opening: Mapping[str, Any],
+    closing: Mapping[str, Any],
+    replies: Iterable[Mapping[str, Any]],
+    results: Iterable[Mapping[str, Any]],
+    verification: Verification | None,
+    *,
+    number: int,
+    state: str,
+    fingerprint: str = "",
+) -> ReportData:
+    """The report of what a run sealed; without a verification its seal counts as not verified."""
+    shelves: dict[str, list[Row]] = {"finding": [], "gap": [], "population": [], "control": []}
+    strangers: Counter[str] = Counter()
+    for line in results:
+        kind = str(line.get("kind"))
+        if kind in shelves:
+            shelves[kind].append(_without(line, "kind", *NOT_SEALED))
+        else:
+            strangers[kind] += 1
+    order = {str(outcome): place for place, outcome in enumerate(OUTCOMES)}
+    populations = [row | {"gap": row.get("gap")} for row in shelves["population"]]
+    gaps = [{"kind": line.pop("gap", ""), **line} for line in shelves["gap"]]
+    return ReportData(
+        number, state, plan, opening, closing, _seal(verification, strangers, fingerprint),
+        tuple(sorted(shelves["finding"], key=lambda row: order.get(row["outcome"], -1))),
+        (*_lost(plan, populations, state), *gaps), tuple(populations), tuple(shelves["control"]),
+        tuple(_without(line, "headers", *NOT_SEALED) for line in replies),
+    )  # fmt: skip
+
+
+def _seal(verification: Verification | None, strangers: Mapping[str, int], fingerprint: str) -> Seal:
+    unknown = tuple(
+        f"{count} result lines are of the kind {kind!r}, which this release does not know and does not show"
+        for kind, count in sorted(strangers.items())
+    )
+    if verification is None:
+        return Seal(False, False, (UNCHECKED,), unknown, fingerprint)
+    problems = tuple(f"{problem.path}: {problem.what}" for problem in verification.problems)
+    verified = verification.ok and verification.authenticated and not problems
+    return Seal(verified, verification.authenticated, problems, (*verification.warnings, *unknown), fingerprint)
+
+
+def _lost(plan: Mapping[str, Any], populations: Iterable[Row], state: str) -> Iterator[Row]:
+    """A gap for every planned task the run holds no population of."""
+    known = {population["task"] for population in populations}
+    for task in plan.get("tasks", ()):
+        if task["id"] in known:
+            continue
+        kind, reason = GapKind.UNPROVEN, "planned, and the run holds no record of it"
+        if state != COMPLETE:
+            kind, reason = GapKind.INTERRUPTED, "planned, and not concluded when the run ended"
+        yield {
+            "kind": str(kind), "dataset": task["dataset"], "scope": task["id"].partition("@")[2], "reason": reason,
+            "operation": "", "resources": [],
+        }  # fmt: skip
+
+
+def _without(line: Mapping[str, Any], *names: str) -> Row:
+    return {name: value for name, value in line.items() if name not in names}

@@ -1,0 +1,37 @@
+"""The report as one JSON document: an interface others script against. Fields are added, never changed."""
+
+from __future__ import annotations
+
+import orjson
+
+from collector.model import Row
+from collector.report import ReportData
+
+SCHEMA = "affidavit.report/1"
+
+
+def document(report: ReportData) -> Row:
+    """The report as plain data; the seal comes first."""
+    return {
+        "schema": SCHEMA,
+        "run": report.number,
+        "state": report.state,
+        "aborted": report.aborted,
+        "seal": report.seal.as_row(),
+        "organisation": report.plan.get("organisation", ""),
+        "as_of": report.plan.get("asOf", ""),
+        "collector": report.plan.get("collector", {}),
+        "opening": dict(report.opening),
+        "closing": dict(report.closing),
+        "counts": report.counts,
+        "gaps": list(report.gaps),
+        "silent_checks": list(report.silent_checks),
+        "findings": list(report.findings),
+        "controls": list(report.controls),
+        "populations": list(report.populations),
+    }
+
+
+def render(report: ReportData) -> str:
+    """The document as text, indented, ending with a newline."""
+    return orjson.dumps(document(report), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()

@@ -1,0 +1,143 @@
+"""The report as text: tables on a terminal, plain columns in a file or a pipe."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from collector.model import Outcome
+from collector.report import OUTCOMES, RESULTS, ReportData
+from collector.report.text import visible, words
+
+PLAIN_WIDTH = 200
+"""Columns of a report that goes into a file or a pipe."""
+SHOWN = 50
+"""Findings and gaps a terminal shows; the rest is counted, and stands in the other formats."""
+
+STYLES = {
+    "ERROR": "bold magenta", "UNKNOWN": "bold yellow", "FAIL": "bold red", "PASS": "green", "SKIP": "dim",
+    "exceptions": "bold red", "not_collected": "yellow", "met": "green",
+}  # fmt: skip
+
+
+def render(report: ReportData, *, color: bool = False, width: int | None = None) -> str:
+    """Seal, what was not read, exceptions, controls and checks; without ``color`` plain columns and no escape codes."""
+    out = io.StringIO()
+    console = Console(
+        file=out, force_terminal=color, no_color=None if color else True, highlight=False, markup=False, emoji=False,
+        width=width or (None if color else PLAIN_WIDTH),
+    )  # fmt: skip
+    _head(console, report)
+    _gaps(console, report)
+    _findings(console, report)
+    _controls(console, report)
+    _checks(console, report)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _head(console: Console, report: ReportData) -> None:
+    if report.aborted:
+        _line(console, f"ABORTED: {report.aborted}", "bold red")
+    seal = report.seal
+    style = "bold green" if seal.verified else "bold red" if seal.problems else "bold yellow"
+    _line(console, f"Seal: {seal.words}", style)
+    for problem in seal.problems:
+        _line(console, f"  problem: {problem}", "bold red")
+    for warning in seal.warnings:
+        _line(console, f"  WARNING: {warning}", "bold yellow")
+    plan = report.plan
+    organisation, as_of = plan.get("organisation", ""), plan.get("asOf", "")
+    _line(console, f"Run {report.number} of {organisation}, {report.state}, as of {as_of} (UTC)")
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in report.counts.items())
+    _line(console, f"Findings: {counts}; gaps: {len(report.gaps)}")
+    _line(console, "Facts that were observed; whether they conform is for the auditor to say.", "dim")
+
+
+def _gaps(console: Console, report: ReportData) -> None:
+    table = _table("What could not be read", "Dataset", "Scope", "Why", "Reason", "Operation", "Missing")
+    for gap in report.gaps[:SHOWN]:
+        missing = f"{len(gap['resources'])} records" if gap.get("resources") else "the whole list"
+        _row(table, gap["dataset"], gap["scope"], gap["kind"], gap["reason"], gap.get("operation", ""), missing)
+    if report.gaps:
+        _print(console, table, len(report.gaps) - SHOWN)
+    elif report.complete:
+        _line(console, "\nEverything that was planned was read to its end.")
+    if report.silent_checks:
+        _line(console, f"\nNot read, no result at all: {', '.join(report.silent_checks)}", STYLES["UNKNOWN"])
+
+
+def _findings(console: Console, report: ReportData) -> None:
+    wanted = [row for row in report.findings if row["outcome"] not in (Outcome.PASS, Outcome.SKIP)]
+    table = _table("Findings that did not pass", "Outcome", "Check", "Resource", "Scope", "Reason")
+    for row in wanted[:SHOWN]:
+        _row(table, row["outcome"], row["check"], row["resource"], row["scope"], row["reason"], style=row["outcome"])
+    if wanted:
+        _print(console, table, len(wanted) - SHOWN)
+
+
+def _controls(console: Console, report: ReportData) -> None:
+    for key, counts in report.frameworks.items():
+        rows = [row for row in report.controls if (row["framework"], row["edition"]) == key]
+        spoken = [row for row in rows if any(part.get("planned", True) for part in row["rows"])]
+        told = ", ".join(f"{counts[result]} {words(result)}" for result in RESULTS if counts[result])
+        table = _table(f"By control, {' '.join(key)}: {told}", "Control", "Result", "Strength", "Title", "Reason")
+        for row in spoken:
+            also = ", incomplete" if row["incomplete"] and row["result"] != "not_collected" else ""
+            cells = row["id"], words(row["result"]) + also, words(row["strength"] or "-"), row["title"], row["reason"]
+            _row(table, *cells, style=row["result"], at=1)
+        _print(console, table, 0)
+        if silent := len(rows) - len(spoken):
+            _line(console, f"  {silent} without a check in this run: a person asks; --format html says what", "dim")
+
+
+def _checks(console: Console, report: ReportData) -> None:
+    checks = {check["id"]: check for check in report.plan.get("checks", ())}
+    counts: dict[str, Counter[str]] = {id_: Counter() for id_ in checks}
+    for finding in report.findings:
+        counts.setdefault(finding["check"], Counter())[finding["outcome"]] += 1
+    table = _table("By check", "Check", *OUTCOMES, "True when it passes")
+    for id_, found in sorted(counts.items(), key=lambda item: (_worst(item[1]), item[0])):
+        cells = (Text(str(found[outcome] or "."), STYLES[outcome] if found[outcome] else "dim") for outcome in OUTCOMES)
+        title = checks[id_]["title"] if id_ in checks else "not in the plan of this run"
+        table.add_row(Text(visible(id_)), *cells, Text(visible(title)))
+    _print(console, table, 0)
+
+
+def _worst(found: Counter[str]) -> int:
+    """Place of the worst outcome; a check without any comes first."""
+    return min((OUTCOMES.index(Outcome(outcome)) for outcome in found), default=-1)
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    start = "\n" if text.startswith("\n") else ""
+    console.print(Text(start + visible(text.removeprefix("\n")), style), soft_wrap=True)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=Text(visible(title)), title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in OUTCOMES else "left", overflow="fold")
+    return table
+
+
+def _row(table: Table, *cells: object, style: str = "", at: int = 0) -> None:
+    styles = (STYLES.get(style, "") if place == at else "" for place in range(len(cells)))
+    table.add_row(*(Text(visible(cell), style) for cell, style in zip(cells, styles, strict=True)))
+
+
+def _print(console: Console, table: Table, more: int) -> None:
+    console.print()
+    if table.row_count and console.is_terminal:
+        console.print(table)
+    elif table.row_count:
+        table.box, table.padding = None, (0, 2, 0, 0)
+        console.print(table)
+    else:
+        console.print(table.title)
+    if more > 0:
+        _line(console, f"  and {more} more: see --format json or --format html", "dim")

@@ -1,0 +1,206 @@
+"""Re-performs a sealed run: its recorded replies through sources and checks, to the same findings or an error."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from collector import plan as planning
+from collector.catalogue import load_catalogues, load_mappings
+from collector.collect import collect
+from collector.connect import opening
+from collector.connect.wire import ReplayWire, Wire
+from collector.errors import RerunError
+from collector.model import Task
+from collector.plugins import Library, load, load_folders
+from collector.results import conclude
+from evidence_store.run import SealedRun
+
+SEALED_ONLY = ("i", "salt")
+"""What the store adds to a line: no part of what was concluded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A line that came out otherwise."""
+
+    sealed: Mapping[str, Any] | None
+    again: Mapping[str, Any] | None
+
+    def __str__(self) -> str:
+        line = self.sealed or self.again or {}
+        name = " ".join(
+            str(line.get(part, "")) for part in ("check", "resource", "dataset", "id", "scope") if line.get(part)
+        )
+        before = self.sealed and (self.sealed.get("outcome") or self.sealed.get("result") or self.sealed.get("gap"))
+        after = self.again and (self.again.get("outcome") or self.again.get("result") or self.again.get("gap"))
+        reasons = (
+            f" ({self.sealed.get('reason')} / {self.again.get('reason')})"
+            if self.sealed and self.again and before == after
+            else ""
+        )
+        return f"{line.get('kind')} {name}: sealed {before or 'absent'}, now {after or 'absent'}{reasons}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """What a re-performance came to."""
+
+    number: int
+    lines: int
+    """Result lines compared."""
+    findings: int
+    replies: int
+    differences: tuple[Difference, ...]
+    changed_code: tuple[str, ...]
+    """Check modules that are not those the run was judged with."""
+    changed_files: tuple[str, ...]
+    """Mappings and catalogues that are not those of the run."""
+    unused: int
+    """Recorded replies that nobody asked for this time."""
+
+    @property
+    def equal(self) -> bool:
+        """True when every line came out as it was sealed, from all replies."""
+        return not self.differences and not self.unused
+
+
+def rerun(run: SealedRun, *, sealed_code: bool = False) -> Rerun:
+    """Re-perform a run without a network, a clock or the configuration.
+
+    Mappings and catalogues are those sealed with the run. Checks are those installed here, unless ``sealed_code``:
+    then the code inside the run is executed, which is for runs you trust.
+
+    Raises:
+        RerunError: the run is not complete, or names what is not installed.
+        TamperedError: something in the store is not what was sealed.
+    """
+    if run.state != "complete":
+        raise RerunError(
+            f"run {run.number} is {run.state}: it concluded nothing that could be re-performed", "name a complete run"
+        )
+    raw = run.plan()
+    with tempfile.TemporaryDirectory(prefix="affidavit-") as name:
+        folder = Path(name)
+        document = _document(raw)
+        library = _sealed_library(run, document, folder / "code") if sealed_code else load()
+        plan = planning.read(raw, library)
+        _write(run, document["files"], folder)
+        catalogues = load_catalogues(folder / "mappings")
+        mappings = load_mappings(folder / "mappings", None, library.checks, catalogues)
+        replies: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        total = 0
+        for line in run.replies():
+            replies[line["task"]].append(line)
+            total += 1
+        wires: list[ReplayWire] = []
+
+        def wire(task: Task, caller: str) -> Wire:
+            replay = ReplayWire(task, replies.get(task.id, ()), run.object)
+            replay.caller = caller
+            wires.append(replay)
+            return replay
+
+        rows = folder / "rows"
+        rows.mkdir()
+        shards = collect(
+            plan.tasks, library.sources, wire, opening.recorded(plan), rows, workers=1, stop=threading.Event()
+        )
+        again = [_comparable(line) for line in conclude(plan, shards, catalogues, mappings).lines()]
+        sealed = [_comparable(line) for line in run.results()]
+        return Rerun(
+            run.number, len(sealed), sum(line["kind"] == "finding" for line in sealed), total, tuple(_differences(sealed, again)),
+            _changed(document["code"], library.code), _changed_mappings(document["files"]), sum(len(one.unused()) for one in wires),
+        )  # fmt: skip
+
+
+def _document(raw: bytes) -> dict[str, Any]:
+    import orjson
+
+    document: dict[str, Any] = orjson.loads(raw)
+    if document.get("schema") != planning.SCHEMA:
+        raise RerunError(
+            f"the plan is of schema {document.get('schema')!r}, not {planning.SCHEMA!r}",
+            "rerun with the version that sealed it",
+        )
+    return document
+
+
+def _comparable(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in line.items() if name not in SEALED_ONLY}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _differences(sealed: list[dict[str, Any]], again: list[dict[str, Any]]) -> Iterator[Difference]:
+    """Lines that differ, matched by what they are about."""
+    missing = {_about(line): line for line in sealed}
+    for line in again:
+        before = missing.pop(_about(line), None)
+        if before != line:
+            yield Difference(before, line)
+    for line in missing.values():
+        yield Difference(line, None)
+    if not missing and len(sealed) != len(again):
+        yield Difference({"kind": f"{len(sealed)} lines"}, {"kind": f"{len(again)} lines"})
+
+
+def _about(line: Mapping[str, Any]) -> tuple[str, ...]:
+    names = (
+        "kind",
+        "check",
+        "resource",
+        "scope",
+        "dataset",
+        "task",
+        "framework",
+        "edition",
+        "id",
+        "gap",
+        "operation",
+        "reason",
+    )
+    keep = names if line["kind"] == "gap" else names[:9]
+    return tuple(str(line.get(name, "")) for name in keep)
+
+
+def _write(run: SealedRun, files: list[dict[str, str]], folder: Path) -> None:
+    for item in files:
+        path = Path(item["file"])
+        if path.is_absolute() or ".." in path.parts:
+            raise RerunError(f"the plan names a file outside its folder: {item['file']}", "do not trust this run")
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(run.object(item["sha256"]))
+
+
+def _sealed_library(run: SealedRun, document: Mapping[str, Any], folder: Path) -> Library:
+    _write(run, document["code"], folder)
+    return load_folders(tuple(sorted(path for path in folder.iterdir() if path.is_dir())))
+
+
+def _changed(sealed: list[dict[str, str]], code: Mapping[str, bytes]) -> tuple[str, ...]:
+    return tuple(
+        item["file"] for item in sealed
+        if item["file"] not in code or hashlib.sha256(code[item["file"]]).hexdigest() != item["sha256"]
+    )  # fmt: skip
+
+
+def _changed_mappings(sealed: list[dict[str, str]]) -> tuple[str, ...]:
+    from collector.plugins import content_root
+
+    def same(item: dict[str, str]) -> bool:
+        path = content_root() / item["file"]
+        return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == item["sha256"]
+
+    return tuple(item["file"] for item in sealed if not same(item))

@@ -1,0 +1,151 @@
+"""One honest run: plan, open the record, ask, judge, seal."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from collector import plan as planning
+from collector.api import Check
+from collector.catalogue import Catalogues, Mappings, load_catalogues, load_mappings
+from collector.collect import Progress, collect
+from collector.config import Config, check_parameters
+from collector.connect import opening
+from collector.connect.wire import LiveWire, Wire
+from collector.errors import AffidavitError
+from collector.model import Task, stamp
+from collector.plan import Plan
+from collector.plugins import Library, content_root, load
+from collector.results import Results, conclude
+from evidence_store.run import RunWriter
+from evidence_store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """Everything a configuration loads before anything is asked: a fault in any of it starts nothing."""
+
+    config: Config
+    library: Library
+    catalogues: Catalogues
+    mappings: Mappings
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Mappings and catalogues by name: they are sealed with each run."""
+        return {f"mappings/{file.name}": file.raw for file in (*self.catalogues.files, *self.mappings.files)}
+
+
+def prepare(config: Config) -> Workbench:
+    """Load and validate checks, limits, catalogues and mappings.
+
+    Raises:
+        ConfigError: any of them is wrong.
+    """
+    library = load(config.plugins)
+    check_parameters(config, library.checks)
+    root = content_root() / "mappings"
+    return Workbench(
+        config, library, load_catalogues(root), load_mappings(root, config.mappings or None, library.checks)
+    )
+
+
+class InterruptedRunError(AffidavitError):
+    """The run was stopped; what had been read is kept as an aborted run."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A run that is in the store."""
+
+    number: int
+    results: Results
+
+
+def run(
+    bench: Workbench,
+    store: Store,
+    *,
+    trigger: str,
+    stop: threading.Event,
+    scheduled_for: datetime | None = None,
+    wanted: Callable[[Check], bool] = lambda check: True,
+    selection: str = "",
+    connections: Sequence[str] = (),
+    progress: Progress = lambda shard: None,
+    planned: Callable[[Plan], None] = lambda plan: None,
+) -> Sealed:
+    """Collect, judge and seal once.
+
+    Raises:
+        ConfigError: nothing would be asked; nothing was recorded.
+        InterruptedRunError: ``stop`` was set; the run is recorded as aborted with what it had read.
+        StoreError: the store could not take it.
+    """
+    started = datetime.now(UTC)
+    config = bench.config
+    plan = planning.make(
+        config, bench.library, started, wanted=wanted, connections=connections, files=bench.files, selection=selection
+    )
+    planned(plan)
+    opening_facts = {
+        "trigger": trigger, "scheduledFor": stamp(scheduled_for) if scheduled_for else None, "host": socket.gethostname(),
+        "config": {"sha256": config.sha256}, "collector": dict(plan.document["collector"]),
+    }  # fmt: skip
+    writer = store.begin(opening_facts, plan.raw)
+    folder = Path(tempfile.mkdtemp(prefix="affidavit-"))
+    try:
+        results = _collect_and_judge(bench, plan, writer, folder, stop, progress)
+        if stop.is_set():
+            writer.abort("stopped by a signal")
+            raise InterruptedRunError(
+                f"run {writer.number} was stopped; what it had read is kept as an aborted run", "run again when ready"
+            )
+        writer.close(results.lines(), _closing(results))
+    except InterruptedRunError:
+        raise
+    except BaseException as error:
+        writer.abort(f"the collector failed: {type(error).__name__}")
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Sealed(writer.number, results)
+
+
+def _collect_and_judge(
+    bench: Workbench, plan: Plan, writer: RunWriter, folder: Path, stop: threading.Event, progress: Progress
+) -> Results:
+    for content in (bench.config.raw, *bench.files.values(), *bench.library.code.values()):
+        writer.add_object(content)
+    sources = bench.library.sources
+
+    def wire(task: Task, caller: str) -> Wire:
+        live = LiveWire(task, writer, sources[task.dataset].redactions, stop=stop)
+        live.caller = caller
+        return live
+
+    workers = bench.config.collection.workers
+    with ThreadPoolExecutor(workers, thread_name_prefix="ask") as pool:
+        opener = opening.live(bench.config, pool=pool, stop=stop)
+        shards = collect(plan.tasks, sources, wire, opener, folder, workers=workers, stop=stop, progress=progress)
+    return conclude(plan, shards, bench.catalogues, bench.mappings)
+
+
+def _closing(results: Results) -> dict[str, Any]:
+    kinds = [shard.population.gap.kind for shard in results.shards if shard.population.gap]
+    denied = sum(kind == "denied" for kind in kinds)
+    return {
+        "outcome": "incomplete" if results.incomplete else "complete",
+        "coverage": {"planned": len(results.shards), "ok": len(results.shards) - len(kinds), "denied": denied, "error": len(kinds) - denied},
+        "counts": dict(results.counts),
+    }  # fmt: skip

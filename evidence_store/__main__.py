@@ -1,0 +1,76 @@
+"""``python -m evidence_store verify STORE --key FINGERPRINT``: an auditor's check, without the collector."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from evidence_store.errors import StoreError, UsageError
+from evidence_store.verify import Verification, verify_store
+
+NOT_VERIFIED = 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 verified, 4 not verified, 2 wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m evidence_store", description=__doc__.partition(":")[2].strip())
+    commands = parser.add_subparsers(dest="command", required=True)
+    verify = commands.add_parser("verify", help="say whether a store is what was sealed")
+    verify.add_argument("store", type=Path, metavar="STORE")
+    verify.add_argument("--key", metavar="FINGERPRINT", help="hex SHA-256 of the signer's public key")
+    verify.add_argument("--tsa-roots", type=Path, metavar="PEM", help="root certificates of the time-stamp authorities")
+    verify.add_argument("--max-stamp-lag-h", type=float, default=24, metavar="HOURS")
+    verify.add_argument("--no-read-data", action="store_true", help="check log and manifests only, not every body")
+    verify.add_argument("--json", action="store_true", help="print one JSON document")
+    given = parser.parse_args(arguments)
+    try:
+        found = verify_store(
+            given.store,
+            key=given.key,
+            read_data=not given.no_read_data,
+            tsa_roots=_read(given.tsa_roots),
+            max_stamp_lag_h=given.max_stamp_lag_h,
+        )
+    except StoreError as error:
+        print(f"error: {error.what}\nnext:  {error.next_step}", file=sys.stderr)
+        return error.exit_code
+    if given.json:
+        print(json.dumps({"schema": "affidavit/verification/1", "ok": found.ok, **asdict(found)}, indent=2))
+    else:
+        print(in_words(found))
+    return 0 if found.ok else NOT_VERIFIED
+
+
+def in_words(found: Verification) -> str:
+    """A verification for a person to read."""
+    text = [f"{name:<12} {value}" for name, value in found.facts.items()]
+    text += [f"problem: {problem}" for problem in found.problems]
+    text += [f"warning: {warning}" for warning in found.warnings]
+    text += [f"stamp: checkpoint {s['checkpointSize']} at {s['time']} by {s['authority']}" for s in found.stamps]
+    counts = f"{found.leaves} leaves, {found.runs} runs, {found.replies} replies, {found.objects} objects"
+    if found.ok:
+        text.append(f"verified: {counts}")
+        text.append(
+            "This shows what the collector recorded, in full and in order; not that the recorded answers were true."
+        )
+    else:
+        reason = f"{len(found.problems)} problems" if found.problems else "the signer is not authenticated"
+        text.append(f"NOT verified ({reason}): {counts}")
+    return "\n".join(text)
+
+
+def _read(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "name a file of PEM certificates") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Names of everything a store may hold; a name that is not here is a problem."""
+
+from __future__ import annotations
+
+import re
+
+FORMAT = "evstore/1"
+STORE = "STORE.json"
+LOCK = "lock"
+TRUST = "keys/trust.json"
+ENTRIES = "log/entries"
+CHECKPOINTS = "log/checkpoints"
+RUNS = "runs"
+SPOOL = "spool"
+SPOOLED_NOTE = "spool/checkpoint.note"
+"""A checkpoint being written; it gets its own name once its content is safe."""
+SPOOLED_REPLY = "spool/reply.tsr"
+"""A time-stamp reply being written."""
+
+PLAN = "plan.json"
+MANIFEST = "manifest.ndjson"
+RESULTS = "results.ndjson"
+PACK = "objects.pack"
+STATEMENT = "statement.dsse.json"
+PACKED = ".zst"
+RUN_FILES = (PLAN, MANIFEST + PACKED, RESULTS + PACKED, PACK, STATEMENT)
+
+FOLDERS = ("keys", "log", CHECKPOINTS, RUNS, SPOOL)
+FILES = (STORE, TRUST, ENTRIES)
+
+_RUN = r"[0-9]{8}"
+NOTE_FILE = re.compile(r"log/checkpoints/([0-9]{12})\.note")
+TOKEN_FILE = re.compile(r"log/checkpoints/([0-9]{12})\.note\.([a-z0-9][a-z0-9-]{0,31})\.tsr")
+RUN_FOLDER = re.compile(rf"runs/({_RUN})")
+SPOOL_FOLDER = re.compile(rf"spool/({_RUN})")
+SPOOL_LINES = re.compile(rf"spool/({_RUN})\.ndjson")
+SPOOL_FILE = re.compile(rf"spool/{_RUN}/({'|'.join(re.escape(name) for name in RUN_FILES)})")
+
+ORIGIN = re.compile(r"[!-*,-~]{1,128}")
+"""A log's name: visible ASCII without space or plus, as signed notes want it."""
+
+
+def note_name(size: int) -> str:
+    """Path of the checkpoint over ``size`` leaves."""
+    return f"{CHECKPOINTS}/{size:012d}.note"
+
+
+def token_name(size: int, authority: str) -> str:
+    """Path of a time-stamp reply for the checkpoint over ``size`` leaves."""
+    return f"{note_name(size)}.{authority}.tsr"
+
+
+def run_name(number: int) -> str:
+    """Path of a sealed run."""
+    return f"{RUNS}/{number:08d}"
+
+
+def spool_name(number: int) -> str:
+    """Path of the open run."""
+    return f"{SPOOL}/{number:08d}"
+
+
+def spool_lines_name(number: int) -> str:
+    """Path of the open run's reply lines, not yet compressed."""
+    return f"{SPOOL}/{number:08d}.ndjson"

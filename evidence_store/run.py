@@ -1,0 +1,252 @@
+"""One run: written line by line while it is open, read back only after its files were checked."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from evidence_store import layout, lines, pack
+from evidence_store.errors import StoreError, TamperedError, UsageError
+from evidence_store.fs import open_file, read_file
+from evidence_store.history import RunInfo, State
+from evidence_store.log import RUN_ABORT, RUN_CLOSE
+from evidence_store.objects import Objects
+from evidence_store.seal import seal_run
+from evidence_store.spelling import HEX256
+from evidence_store.writer import LogWriter, own_and_given
+
+PLAN_LIMIT = 256 << 20
+
+
+class RunWriter:
+    """An open run. Bodies and reply lines are on file as soon as they are added, and sealed by :meth:`close`.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, log: LogWriter, objects: Objects, number: int, ended: Callable[[int], None]) -> None:
+        self.number = number
+        """From 1, without gaps."""
+        self._log = log
+        self._objects = objects
+        self._ended = ended
+        self._lock = threading.RLock()
+        self._over = False
+        self._replies = 0
+        self._held: set[str] = set()
+        self._pack = _Spool(log, log.root / layout.spool_name(number) / layout.PACK)
+        self._lines = _Spool(log, log.root / layout.spool_lines_name(number))
+
+    def add_object(self, data: bytes, *, base: str | None = None) -> str:
+        """Keep a body, once however often it comes; return its SHA-256 in hex.
+
+        Args:
+            data: the body, exactly as received.
+            base: digest of an earlier body of the same request; the body is then kept as a difference to it.
+
+        Raises:
+            StoreError: the run is over, the body is too long, or the disk refused.
+        """
+        if len(data) > pack.OBJECT_LIMIT:
+            raise StoreError(f"a body is {len(data)} bytes, more than {pack.OBJECT_LIMIT}", "read it in pages")
+        sha256 = hashlib.sha256(data).hexdigest()
+        with self._lock:
+            self._check_open()
+            if sha256 in self._held or self._sealed(sha256) == data:
+                return sha256
+            earlier = self._usable(base)
+            self._pack.write(pack.encode(data, sha256, earlier))
+            self._held.add(sha256)
+        return sha256
+
+    def add_reply(self, line: Mapping[str, Any]) -> int:
+        """Keep one line of the manifest; return its number.
+
+        A ``sha256`` in the line names a body that was added before.
+
+        Raises:
+            StoreError: the run is over, the line is not plain JSON, its body is not kept, or the disk refused.
+        """
+        with self._lock:
+            self._check_open()
+            sha256 = line.get("sha256")
+            if sha256 is not None and sha256 not in self._held and not self._objects.has(sha256):
+                raise UsageError(f"a reply names body {sha256}, which is not kept", "add the object before the reply")
+            number = self._replies
+            self._lines.write(lines.spell(number, line) + b"\n")
+            self._replies += 1
+        return number
+
+    def close(self, results: Iterable[Mapping[str, Any]], closing: Mapping[str, Any]) -> RunInfo:
+        """The run is complete and sealed when this returns.
+
+        Raises:
+            StoreError: it could not be sealed; it is still open and can be closed again or aborted.
+        """
+        return self._seal(RUN_CLOSE, closing, results)
+
+    def abort(self, reason: str, closing: Mapping[str, Any] | None = None) -> RunInfo:
+        """The run is recorded as aborted; what was fetched is sealed with it, and no results are.
+
+        Raises:
+            StoreError: it could not be sealed; the next opening of the store records the abort.
+        """
+        return self._seal(RUN_ABORT, own_and_given({"reason": reason}, closing or {}), ())
+
+    def _seal(self, kind: str, facts: Mapping[str, Any], results: Iterable[Mapping[str, Any]]) -> RunInfo:
+        with self._lock:
+            self._check_open()
+            info = seal_run(self._log, self.number, kind, facts, results)
+            self.release()
+            self._objects.learn(self.number)
+            self._ended(self.number)
+            return info
+
+    def release(self) -> None:
+        """Close the files; the run can no longer be added to."""
+        with self._lock:
+            if not self._over:
+                self._over = True
+                self._pack.close()
+                self._lines.close()
+
+    def _check_open(self) -> None:
+        if self._over:
+            raise UsageError(f"run {self.number} is over", "begin another run")
+
+    def _sealed(self, sha256: str) -> bytes | None:
+        """The same body in an earlier run, if it is there and whole."""
+        if self._objects.has(sha256):
+            with suppress(TamperedError):
+                return self._objects.body(sha256)
+        return None
+
+    def _usable(self, base: str | None) -> tuple[str, bytes] | None:
+        """A sealed body a difference can stand on, unless its chain is already long."""
+        if base is None or not self._objects.has(base) or self._objects.depth(base) >= pack.CHAIN_LIMIT:
+            return None
+        with suppress(TamperedError):
+            return base, self._objects.body(base)
+        return None
+
+
+class _Spool:
+    """A file of the open run that only grows; a write that fails is taken back."""
+
+    def __init__(self, log: LogWriter, path: Path) -> None:
+        self._disk = log.disk
+        self._path = path
+        self._size = 0
+        self._handle = log.disk.open_append(path)
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._disk.write(self._handle, self._path, data)
+        except StoreError:
+            self._disk.truncate(self._path, self._size)
+            raise
+        self._size += len(data)
+
+    def close(self) -> None:
+        self._disk.close(self._handle, self._path)
+
+
+class SealedRun:
+    """A run as it was sealed. Nothing is yielded from a file that differs from what the log promises."""
+
+    def __init__(self, root: Path, info: RunInfo, objects: Objects) -> None:
+        self._root = root
+        self._objects = objects
+        self.info = info
+        """What the log says of it."""
+
+    @property
+    def number(self) -> int:
+        """From 1, without gaps."""
+        return self.info.number
+
+    @property
+    def state(self) -> State:
+        """``complete`` or ``aborted``."""
+        return self.info.state
+
+    @property
+    def opening(self) -> dict[str, Any]:
+        """Predicate of the run-open leaf."""
+        return self.info.opening
+
+    @property
+    def closing(self) -> dict[str, Any]:
+        """Predicate of the run-close or run-abort leaf."""
+        return self.info.closing
+
+    def plan(self) -> bytes:
+        """The plan, as it was given to :meth:`Store.begin`.
+
+        Raises:
+            TamperedError: the file is not what was sealed.
+        """
+        name = f"{layout.run_name(self.number)}/{layout.PLAN}"
+        data = read_file(self._root, name, PLAN_LIMIT)
+        if hashlib.sha256(data).hexdigest() != self.info.subject[layout.PLAN]:
+            raise TamperedError(name, "is not what was sealed")
+        return data
+
+    def replies(self) -> Iterator[dict[str, Any]]:
+        """The lines of the manifest, in order.
+
+        Raises:
+            TamperedError: the file is not what was sealed.
+        """
+        return self._lines(layout.MANIFEST)
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """The lines of the results, in order.
+
+        Raises:
+            TamperedError: the file is not what was sealed.
+        """
+        return self._lines(layout.RESULTS)
+
+    def object(self, sha256: str) -> bytes:
+        """A body, from this run or the earlier one that first kept it.
+
+        Raises:
+            TamperedError: it is missing, or its content has another digest.
+        """
+        if not HEX256.fullmatch(sha256):
+            raise UsageError(f"{sha256!r} is not a digest", "give the sha256 of a reply line")
+        return self._objects.body(sha256)
+
+    def _lines(self, stream: str) -> Iterator[dict[str, Any]]:
+        name = f"{layout.run_name(self.number)}/{stream}{layout.PACKED}"
+        with open_file(self._root, name) as file, tampered(name):
+            check_digest(file, self.info.subject[stream + layout.PACKED])
+            size = self.info.closing[stream.removesuffix(".ndjson")]["size"]
+            for number, line in enumerate(lines.read(file, size)):
+                yield lines.parse(number, line)
+
+
+def check_digest(file: BufferedReader, sha256: str) -> None:
+    """The file's content has this digest; the file stands at its beginning again.
+
+    Raises:
+        ValueError: it has another.
+    """
+    if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        raise ValueError("is not what was sealed")
+    file.seek(0)
+
+
+@contextmanager
+def tampered(name: str) -> Iterator[None]:
+    """Errors of reading and parsing become a :class:`TamperedError` that names the file."""
+    try:
+        yield
+    except (ValueError, KeyError, OSError) as error:
+        raise TamperedError(name, str(error)) from error

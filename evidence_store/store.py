@@ -1,0 +1,338 @@
+"""A store: create it, open it, begin a run, note a fact, read a sealed run."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from evidence_store import layout
+from evidence_store.errors import LockedError, TamperedError, UsageError
+from evidence_store.fs import Disk, disk_errors
+from evidence_store.history import (
+    History,
+    RunInfo,
+    genesis_facts,
+    read_history,
+    store_json,
+    trust_json,
+)
+from evidence_store.keys import Signer, fingerprint_of
+from evidence_store.log import ANCHOR, GAP, GENESIS, NOTED, RUN_OPEN
+from evidence_store.merkle import EMPTY_ROOT, Frontier
+from evidence_store.note import Checkpoint
+from evidence_store.objects import Objects
+from evidence_store.recover import recover
+from evidence_store.run import PLAN_LIMIT, RunWriter, SealedRun
+from evidence_store.spelling import now, stamp
+from evidence_store.tokens import TOKEN_LIMIT, anchored, token_digests
+from evidence_store.writer import LogWriter, own_and_given
+
+ANCHORS_A_LEAF = 16
+
+
+class Store:
+    """One folder of sealed evidence. Open for writing by one process at a time, for reading by any number."""
+
+    def __init__(self, root: Path, history: History, log: LogWriter | None, lock: int | None) -> None:
+        self.root = root
+        """The folder."""
+        self.recovered: list[int] = []
+        """Runs that were recorded as aborted when the store was opened."""
+        self._history = history
+        self._log = log
+        self._lock = lock
+        self._open: RunWriter | None = None
+        self._objects = Objects(root, [run.number for run in history.runs.values() if run.kept])
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        origin: str,
+        signer: Signer,
+        policy: Mapping[str, Any] | None = None,
+        disk: Disk | None = None,
+        clock: Callable[[], datetime] = now,
+    ) -> Self:
+        """A new store stands at ``path``, complete with its genesis leaf, and is open for writing.
+
+        Args:
+            path: a folder that does not exist yet, or is empty.
+            origin: name of the log, unique in the world, such as ``evidence.acme.example/prod``.
+            signer: the key all leaves and checkpoints are signed with.
+            policy: what every later verification demands; ``{"timestamp": {"required": true, "maxLagHours": 24}}``.
+            disk: the file system to write through.
+            clock: gives the present time, aware.
+
+        Raises:
+            UsageError: the origin is not usable, or something stands at ``path``.
+            StoreError: the disk refused.
+        """
+        root, disk = Path(path).absolute(), disk or Disk()
+        if not layout.ORIGIN.fullmatch(origin):
+            raise UsageError(f"{origin!r} cannot name a log", "use visible ASCII, no space, no plus")
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise UsageError(f"{root} exists", "name a new folder, or open the store that is there")
+        # Built under another name, so that a crash never leaves half a store behind.
+        draft = root.with_name(f".{root.name}.creating")
+        if draft.exists():
+            disk.remove_folder(draft)
+        for name in ("", *layout.FOLDERS):
+            disk.mkdir(draft / name)
+        identity = {
+            layout.STORE: store_json(origin, stamp(clock())),
+            layout.TRUST: trust_json(origin, signer.public),
+        }
+        for name, data in (identity | {layout.ENTRIES: b""}).items():
+            disk.create(draft / name, data)
+        head = Checkpoint(origin, 0, EMPTY_ROOT)
+        history = History(origin, signer.public, [], Frontier(), 0, 0, head, b"", {})
+        subject = {name: hashlib.sha256(data).hexdigest() for name, data in identity.items()}
+        facts = genesis_facts(origin, signer.public, policy or {})
+        LogWriter(draft, history, signer, disk, clock).append(GENESIS, facts, subject)
+        for name in (*reversed(layout.FOLDERS), ""):
+            disk.sync_folder(draft / name)
+        disk.rename(draft, root)
+        disk.sync_folder(root.parent)
+        return cls.open(root, signer=signer, disk=disk, clock=clock)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        signer: Signer | None = None,
+        key: str | None = None,
+        disk: Disk | None = None,
+        clock: Callable[[], datetime] = now,
+    ) -> Self:
+        """The store at ``path``; with a signer it is locked, recovered from a crash if there was one, and writable.
+
+        Args:
+            path: the store.
+            signer: the key the store was created with; ``None`` opens it for reading.
+            key: fingerprint the store must be signed with; a signer implies its own.
+            disk: the file system to write through.
+            clock: gives the present time, aware.
+
+        Raises:
+            LockedError: another process writes to it.
+            TamperedError: it is not what was sealed, or is signed by another key.
+            StoreError: there is no store, or the disk refused.
+        """
+        root = Path(path).absolute()
+        if not (root / layout.STORE).is_file():
+            raise UsageError(f"{root} is not a store", "name a folder that holds STORE.json, or create a store")
+        pinned = signer.keyid if signer else fingerprint_of(key) if key else None
+        lock = _lock(root) if signer else None
+        try:
+            history = read_history(root)
+            if pinned and history.key.fingerprint != pinned:
+                raise TamperedError(
+                    layout.ENTRIES,
+                    f"is signed by {history.key.fingerprint}, not by {pinned}",
+                    "use the key this store was created with",
+                )
+            if signer is None:
+                return cls(root, history, None, None)
+            log = LogWriter(root, history, signer, disk or Disk(), clock)
+            store = cls(root, history, log, lock)
+            store.recovered = recover(log, store._objects)
+            store._objects = Objects(root, [run.number for run in history.runs.values() if run.kept])
+        except BaseException:
+            if lock is not None:
+                os.close(lock)
+            raise
+        return store
+
+    @property
+    def origin(self) -> str:
+        """Name of the log."""
+        return self._history.origin
+
+    @property
+    def fingerprint(self) -> str:
+        """The key the log says it is signed with."""
+        return self._history.key.fingerprint
+
+    @property
+    def size(self) -> int:
+        """Number of leaves that have a checkpoint."""
+        return self._history.checkpoint.size
+
+    @property
+    def checkpoint(self) -> bytes:
+        """The newest checkpoint file: keep a copy where the store's owner cannot reach it."""
+        return self._history.note
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """What the genesis leaf demands of every verification."""
+        return self._history.policy
+
+    def begin(self, opening: Mapping[str, Any], plan: bytes) -> RunWriter:
+        """Open a run; that it was opened, and with which plan, is on disk and signed before this returns.
+
+        Raises:
+            UsageError: another run is open.
+            StoreError: the opening is too long to be signed, or the disk refused.
+        """
+        log = self._writable()
+        if self._open is not None:
+            raise UsageError(f"run {self._open.number} is still open", "close or abort it first")
+        if len(plan) > PLAN_LIMIT:
+            raise UsageError(f"the plan is longer than {PLAN_LIMIT} bytes", "split the collection into several")
+        self.anchor()
+        number = len(self._history.runs) + 1
+        facts = own_and_given({"run": number}, opening)
+        subject = {layout.PLAN: hashlib.sha256(plan).hexdigest()}
+        leaf = log.make(RUN_OPEN, facts, subject)
+        disk, folder = log.disk, self.root / layout.spool_name(number)
+        self._clear_spool(number)
+        disk.mkdir(folder)
+        disk.create(folder / layout.PLAN, plan)
+        disk.create(folder / layout.PACK, b"")
+        disk.create(self.root / layout.spool_lines_name(number), b"")
+        disk.sync_folder(folder)
+        disk.sync_folder(self.root / layout.SPOOL)
+        log.commit(leaf)
+        self._open = RunWriter(log, self._objects, number, self._ended)
+        return self._open
+
+    def gap(self, *, start: datetime, end: datetime, missed: int, reason: str) -> None:
+        """Record that nothing was collected from ``start`` to ``end`` though ``missed`` runs were due.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+        self.append(GAP, {"from": stamp(start), "to": stamp(end), "missed": missed, "reason": reason})
+
+    def append(self, kind: str, predicate: Mapping[str, Any], subject: Mapping[str, str] | None = None) -> int:
+        """Record a fact in the log; its place is returned.
+
+        Args:
+            kind: one of ``gap``, ``anchor``, ``waiver``, ``config-change``, ``export``.
+            predicate: the fact.
+            subject: SHA-256 in hex by name, of what it speaks about.
+
+        Raises:
+            UsageError: the kind is not one of these.
+            StoreError: the fact is too long to be signed, or the disk refused.
+        """
+        log = self._writable()
+        if kind not in NOTED:
+            raise UsageError(f"{kind!r} is not a kind of leaf that can be appended", f"use one of {', '.join(NOTED)}")
+        return log.append(kind, own_and_given({}, predicate), dict(subject or {})).index
+
+    def keep_token(self, size: int, authority: str, reply: bytes) -> None:
+        """Keep a time-stamp reply for the checkpoint over ``size`` leaves, and name it in the log.
+
+        Raises:
+            UsageError: there is no such checkpoint, or it has a reply of this authority.
+            StoreError: the disk refused.
+        """
+        log = self._writable()
+        name = layout.token_name(size, authority)
+        if not layout.TOKEN_FILE.fullmatch(name) or not 0 < len(reply) <= TOKEN_LIMIT:
+            raise UsageError(f"{authority!r} cannot name a time-stamp authority", "use a-z, 0-9 and dashes, at most 32")
+        if not (self.root / layout.note_name(size)).is_file() or (self.root / name).exists():
+            raise UsageError(f"{name} cannot be kept", "stamp a checkpoint that exists and has no such token")
+        log.place(layout.SPOOLED_REPLY, name, reply)
+        self.anchor()
+
+    def anchor(self) -> None:
+        """Name all time-stamp replies in the log that are not named yet; without any, nothing is written."""
+        log = self._writable()
+        named = anchored(self._history.leaves)
+        fresh = [
+            {"checkpointSize": size, "kind": "tsr", "authority": authority, "sha256": sha256}
+            for (size, authority), sha256 in token_digests(self.root).items()
+            if (size, authority) not in named
+        ]
+        for first in range(0, len(fresh), ANCHORS_A_LEAF):
+            log.append(ANCHOR, {"anchors": fresh[first : first + ANCHORS_A_LEAF]}, {})
+
+    def runs(self) -> list[RunInfo]:
+        """All runs, oldest first."""
+        return list(self._history.runs.values())
+
+    def run(self, number: int | None = None) -> SealedRun:
+        """A sealed run; without a number, the newest complete one.
+
+        Raises:
+            UsageError: there is none, or it is not sealed.
+        """
+        if number is None:
+            complete = [run for run in self._history.runs.values() if run.state == "complete"]
+            if not complete:
+                raise UsageError(f"{self.root} holds no complete run", "collect one first")
+            return SealedRun(self.root, complete[-1], self._objects)
+        info = self._history.runs.get(number)
+        if info is None or not info.kept:
+            state = "is not in the log" if info is None else f"is {info.state} and has nothing sealed"
+            raise UsageError(f"run {number} of {self.root} {state}", f"choose one of 1 to {len(self._history.runs)}")
+        return SealedRun(self.root, info, self._objects)
+
+    def close(self) -> None:
+        """Release the lock; an open run stays open and is recorded as aborted at the next opening."""
+        if self._open is not None:
+            self._open.release()
+            self._open = None
+        self._log = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _writable(self) -> LogWriter:
+        if self._log is None:
+            raise UsageError(f"{self.root} is not open for writing", "open it with the signing key")
+        return self._log
+
+    def _ended(self, _number: int) -> None:
+        self._open = None
+
+    def _clear_spool(self, number: int) -> None:
+        """Remove what an earlier :meth:`begin` of this number left when the disk refused."""
+        log = self._writable()
+        if (self.root / layout.spool_name(number)).exists():
+            log.disk.remove_folder(self.root / layout.spool_name(number))
+        if (self.root / layout.spool_lines_name(number)).exists():
+            log.disk.unlink(self.root / layout.spool_lines_name(number))
+
+
+def _lock(root: Path) -> int:
+    """Take the writer's lock.
+
+    Raises:
+        LockedError: another process, or another part of this one, holds it.
+    """
+    path = root / layout.LOCK
+    with disk_errors(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(handle)
+            raise LockedError(f"process {holder} writes to {root}", "wait for it to end, or stop it") from error
+    # The pid is only for people: a full disk must not hide the error that follows from it.
+    with suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+    return handle

@@ -1,0 +1,399 @@
+"""Says whether a store is what was sealed, and names every file that is not."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from evidence_store import layout, lines, pack
+from evidence_store.dsse import ENVELOPE_LIMIT
+from evidence_store.errors import StoreError, TamperedError, UsageError, VerificationError
+from evidence_store.fs import open_file, read_file
+from evidence_store.history import History, RunInfo, read_history
+from evidence_store.keys import fingerprint_of
+from evidence_store.log import GAP
+from evidence_store.objects import Objects
+from evidence_store.pack import Frame
+from evidence_store.run import PLAN_LIMIT, check_digest
+from evidence_store.seal import facts_of
+from evidence_store.spelling import stamp, unstamp
+from evidence_store.tokens import TOKEN_LIMIT, Token, anchored, token_digests
+
+LAG_LIMIT_H = 100_000
+CLOCK_SKEW = timedelta(minutes=5)
+OTHER_FILES = (layout.NOTE_FILE, layout.TOKEN_FILE, layout.SPOOL_FILE, layout.SPOOL_LINES)
+PROBLEM_LIMIT = 1000
+"""A store that is broken in more places is reported no further."""
+NO_ANCHOR = (
+    "no outside anchor: nothing here shows that the log was not cut short or rewritten whole by the holder of its key; "
+    "compare with a checkpoint held elsewhere, or have checkpoints time-stamped"
+)
+NO_KEY = "consistent, signer not authenticated: no key was given to verify with"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is not as it was sealed."""
+
+    path: str
+    """File or folder inside the store."""
+    what: str
+    """What is wrong with it."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found; the facts hold only as far as there is no problem."""
+
+    problems: tuple[Problem, ...]
+    """Everything that is not as it was sealed, in order of path."""
+    warnings: tuple[str, ...]
+    """What could not be shown by this verification."""
+    facts: dict[str, Any]
+    """Origin, key, counts and times."""
+    authenticated: bool
+    """Whether a key was given and everything is signed by it."""
+    runs: int
+    replies: int
+    objects: int
+    leaves: int
+    checkpoint: str
+    """Text of the newest checkpoint, as signed."""
+    stamps: tuple[dict[str, Any], ...] = field(default=())
+    """Time stamps that were checked: checkpoint size, authority, time, by what."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong and the signer is who he was expected to be."""
+        return self.authenticated and not self.problems
+
+
+def verify_store(
+    path: Path,
+    *,
+    key: str | None,
+    read_data: bool = True,
+    tsa_roots: bytes | None = None,
+    max_stamp_lag_h: float = 24,
+) -> Verification:
+    """Check every file of a store against its log, and the log against a key that came from elsewhere.
+
+    Args:
+        path: the store.
+        key: fingerprint of the signer, obtained outside the store; without it nothing is authenticated.
+        read_data: unpack and hash every body, not only the packs' headers.
+        tsa_roots: PEM root certificates of the time-stamp authorities.
+        max_stamp_lag_h: a run that was stamped later than this is a problem, unless the store's own policy is stricter.
+
+    Raises:
+        UsageError: there is nothing to verify at ``path``, or the key is not a fingerprint.
+    """
+    root = Path(path).absolute()
+    pinned = fingerprint_of(key) if key is not None else None
+    if not 0 < max_stamp_lag_h <= LAG_LIMIT_H:
+        raise UsageError(f"a lag of {max_stamp_lag_h} hours is impossible", "give hours above 0, such as 24")
+    if not root.is_dir():
+        raise UsageError(f"{root} is not a folder", "name the folder of a store")
+    check = _Check(root)
+    history = check.history()
+    if history is None:
+        return check.outcome(None, False, ())
+    if pinned is not None and history.key.fingerprint != pinned:
+        check.report(layout.ENTRIES, f"is signed by {history.key.fingerprint}, not by {pinned}")
+    check.runs(history, read_data)
+    stamps = check.stamps(history, tsa_roots, timedelta(hours=max_stamp_lag_h))
+    check.clock(history)
+    if pinned is None:
+        check.warnings.append(NO_KEY)
+    return check.outcome(history, pinned is not None and history.key.fingerprint == pinned, stamps)
+
+
+class _Check:
+    """One verification in progress."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.problems: dict[Problem, None] = {}
+        self.warnings: list[str] = []
+        self.replies = 0
+        self.bodies = 0
+
+    def report(self, path: str, what: str) -> None:
+        if len(self.problems) < PROBLEM_LIMIT:
+            self.problems[Problem(path, what)] = None
+
+    @contextmanager
+    def noting(self, path: str) -> Iterator[None]:
+        """Every way in which reading can fail becomes a problem."""
+        try:
+            yield
+        except TamperedError as error:
+            self.report(error.where, error.problem)
+        except VerificationError as error:
+            self.report(path, error.what)
+        except (StoreError, ValueError) as error:
+            self.report(path, str(error))
+        except OSError as error:
+            self.report(path, f"cannot be read ({error.strerror})")
+
+    def history(self) -> History | None:
+        """Read the log, then look for files that belong to nothing."""
+        history = self._read()
+        with self.noting(layout.STORE):
+            self.names(history)
+        if history is not None and len(history.leaves) > history.checkpoint.size:
+            self._uncovered(f"{len(history.leaves) - history.checkpoint.size} leaves are not covered by a checkpoint")
+        if history is not None and history.torn:
+            self._uncovered(f"{history.torn} bytes after leaf {len(history.leaves) - 1} are not a leaf")
+        return history
+
+    def _read(self) -> History | None:
+        with self.noting(layout.ENTRIES):
+            return read_history(self.root, self.report, every_note=True)
+        return None
+
+    def _uncovered(self, what: str) -> None:
+        if _being_written(self.root):
+            self.warnings.append(f"{layout.ENTRIES}: {what}; a writer is at work")
+        else:
+            self.report(layout.ENTRIES, f"{what}; an interrupted write is put right by opening the store for writing")
+
+    def names(self, history: History | None) -> None:
+        """Report every file that no store has, every link, and every file that should be there and is not."""
+        runs = history.runs if history else {}
+        expected = {layout.run_name(run.number) for run in runs.values() if run.kept}
+        files = {*layout.FILES, layout.LOCK, layout.SPOOLED_NOTE, layout.SPOOLED_REPLY}
+        files |= {f"{run}/{name}" for run in expected for name in layout.RUN_FILES}
+        folders = {*layout.FOLDERS} | expected
+        spooled = False
+        for name, mode in walk(self.root):
+            if stat.S_ISDIR(mode):
+                spooled |= (spool := layout.SPOOL_FOLDER.fullmatch(name) is not None)
+                if layout.RUN_FOLDER.fullmatch(name) and name not in folders:
+                    self.report(name, "is not in the log")
+                elif name not in folders and not spool:
+                    self.report(name, "is not part of a store")
+            elif not stat.S_ISREG(mode):
+                self.report(name, "is neither a file nor a folder")
+            elif name not in files and not any(pattern.fullmatch(name) for pattern in OTHER_FILES):
+                self.report(name, "is not part of a store")
+        open_runs = [run.number for run in runs.values() if run.state == "open"]
+        if open_runs or spooled:
+            number = f" {open_runs[-1]}" if open_runs else ""
+            self.warnings.append(f"run{number} is open; what it holds is not sealed yet")
+
+    def runs(self, history: History, read_data: bool) -> None:
+        """Check the files of every sealed run, oldest first."""
+        places: dict[str, tuple[str, Frame]] = {}
+        objects = Objects(self.root, [run.number for run in history.runs.values() if run.kept])
+        for run in history.runs.values():
+            if not run.kept:
+                continue
+            folder = layout.run_name(run.number)
+            with self.noting(f"{folder}/{layout.STATEMENT}"):
+                if read_file(self.root, f"{folder}/{layout.STATEMENT}", ENVELOPE_LIMIT) != run.leaf:
+                    raise ValueError(f"is not leaf {run.closing['index']} of the log")
+            with self.noting(f"{folder}/{layout.PLAN}"), open_file(self.root, f"{folder}/{layout.PLAN}") as file:
+                if os.fstat(file.fileno()).st_size > PLAN_LIMIT:
+                    raise ValueError("is too long")
+                check_digest(file, _subject(run, layout.PLAN))
+            name = f"{folder}/{layout.PACK}"
+            with self.noting(name), open_file(self.root, name) as file:
+                if read_data:
+                    check_digest(file, _subject(run, layout.PACK))
+                size = os.fstat(file.fileno()).st_size
+                count = 0
+                for frame in pack.scan(file, size):
+                    count += 1
+                    if read_data and frame.base is None:
+                        pack.check(frame, pack.read_data(file, frame))
+                    elif read_data:
+                        objects.body(frame.sha256)
+                    places.setdefault(frame.sha256, (name, frame))
+                self.bodies += count
+                if run.closing.get("objects") != {"count": count, "size": size}:
+                    raise ValueError("does not hold as many objects as the log says")
+            self._lines(run, layout.RESULTS, None)
+            self._lines(run, layout.MANIFEST, places)
+
+    def _lines(self, run: RunInfo, stream: str, places: Mapping[str, Any] | None) -> None:
+        """Check one stream of lines; with ``places``, that the bodies they name are kept."""
+        name = f"{layout.run_name(run.number)}/{stream}{layout.PACKED}"
+        facts = run.closing.get(stream.removesuffix(".ndjson"))
+        with self.noting(name), open_file(self.root, name) as file:
+            if not isinstance(facts, dict) or type(facts.get("size")) is not int:
+                raise ValueError("is not described by its leaf")
+            check_digest(file, _subject(run, stream + layout.PACKED))
+            found = lines.measure(self._parsed(lines.read(file, facts["size"]), name, places))
+            if found.sha256 != _subject(run, stream) or facts_of(found) != facts:
+                raise ValueError("does not hold the lines the log promises")
+
+    def _parsed(self, found: Iterable[bytes], name: str, places: Mapping[str, Any] | None) -> Iterator[bytes]:
+        for number, line in enumerate(found):
+            value = lines.parse(number, line)
+            yield line
+            if places is None:
+                continue
+            self.replies += 1
+            sha256 = value.get("sha256")
+            if sha256 is not None and (not isinstance(sha256, str) or sha256 not in places):
+                self.report(name, f"line {number} names body {str(sha256)[:64]!a}, which no pack up to this run holds")
+
+    def stamps(self, history: History, roots: bytes | None, limit: timedelta) -> tuple[dict[str, Any], ...]:
+        """Check time stamps: those the log names must be there, and each must be over its checkpoint, in time."""
+        named: dict[Token, str] = {}
+        present: dict[Token, str] = {}
+        with self.noting(layout.ENTRIES):
+            named = anchored(history.leaves)
+        with self.noting(layout.CHECKPOINTS):
+            present = token_digests(self.root)
+        for token, sha256 in named.items():
+            if token not in present:
+                self.report(layout.token_name(*token), "is named in the log and missing")
+            elif present[token] != sha256:
+                self.report(layout.token_name(*token), "is not the reply the log names")
+        for token in present.keys() - named.keys():
+            self.warnings.append(f"{layout.token_name(*token)} is not named in the log yet")
+        checked = []
+        for token in sorted(present):
+            with self.noting(layout.token_name(*token)):
+                checked += self._token(*token, roots)
+        if present and roots is None:
+            self.warnings.append(f"{len(present)} time stamps are present, but no roots were given to check them with")
+        self._lag(history, checked, limit)
+        return tuple(checked)
+
+    def _token(self, size: int, authority: str, roots: bytes | None) -> list[dict[str, Any]]:
+        # Imported here: a store without time stamps verifies without the library for them.
+        from evidence_store.timestamps import check_token, note_of, read_imprint
+
+        note = note_of(self.root, size)
+        reply = read_file(self.root, layout.token_name(size, authority), TOKEN_LIMIT)
+        if roots is None:
+            if read_imprint(reply) != hashlib.sha256(note).digest():
+                raise ValueError("is not a time stamp over its checkpoint")
+            return []
+        found = check_token(reply, note, roots)
+        return [{"checkpointSize": size, "authority": authority, "time": stamp(found.time), "by": found.checked_by}]
+
+    def _lag(self, history: History, checked: list[dict[str, Any]], limit: timedelta) -> None:
+        demanded: dict[str, Any] = {}
+        with self.noting(layout.ENTRIES):
+            demanded = timestamp_policy(history.policy)
+        if "maxLagHours" in demanded:
+            limit = min(limit, timedelta(hours=demanded["maxLagHours"]))
+        for run in history.runs.values():
+            if run.closed_on is None:
+                continue
+            times = [unstamp(entry["time"]) for entry in checked if entry["checkpointSize"] > run.closing["index"]]
+            where = layout.run_name(run.number)
+            if not times and demanded.get("required") is True:
+                self.report(where, "no time stamp that was checked covers it, and the store's policy demands one")
+            if times and min(times) - run.closed_on > limit:
+                self.report(where, f"was stamped {min(times) - run.closed_on} after the time it claims")
+            if times and run.closed_on - min(times) > CLOCK_SKEW:
+                self.report(where, f"claims a time {run.closed_on - min(times)} after the stamp that covers it")
+        if not checked:
+            self.warnings.append(NO_ANCHOR)
+
+    def clock(self, history: History) -> None:
+        """Warn where the writer's clock went back."""
+        for before, after in zip(history.leaves, history.leaves[1:], strict=False):
+            if after.recorded_on < before.recorded_on:
+                self.warnings.append(f"the clock went back between leaf {before.index} and leaf {after.index}")
+
+    def outcome(self, history: History | None, pinned: bool, stamps: tuple[dict[str, Any], ...]) -> Verification:
+        facts: dict[str, Any] = {}
+        if history is not None:
+            states = [run.state for run in history.runs.values()]
+            facts = {
+                "origin": history.origin,
+                "key": history.key.fingerprint,
+                "size": history.checkpoint.size,
+                "root": history.checkpoint.root.hex(),
+                "first": stamp(history.leaves[0].recorded_on),
+                "last": stamp(history.leaves[-1].recorded_on),
+                "runs": {state: states.count(state) for state in ("complete", "aborted", "open")},
+                "gaps": sum(leaf.kind == GAP for leaf in history.leaves),
+            }
+        problems = tuple(sorted(self.problems, key=lambda problem: (problem.path, problem.what)))
+        return Verification(
+            problems,
+            tuple(self.warnings),
+            facts,
+            pinned and not any(problem.path.startswith("log/") for problem in problems),
+            len(history.runs) if history else 0,
+            self.replies,
+            self.bodies,
+            len(history.leaves) if history else 0,
+            history.checkpoint.text() if history else "",
+            stamps,
+        )
+
+
+def timestamp_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """What a store's policy says of time stamps.
+
+    Raises:
+        ValueError: it says it in a way this release does not read.
+    """
+    demanded = policy.get("timestamp", {})
+    if not isinstance(demanded, dict) or not set(demanded) <= {"required", "maxLagHours"}:
+        raise ValueError("leaf 0 demands of time stamps what this release does not know")
+    hours = demanded.get("maxLagHours", 24)
+    if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 < hours <= LAG_LIMIT_H:
+        raise ValueError("leaf 0 has an impossible maxLagHours")
+    return demanded
+
+
+def walk(root: Path) -> Iterator[tuple[str, int]]:
+    """Name and mode of everything under a folder; links are named, not followed.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                mode = entry.stat(follow_symlinks=False).st_mode
+                yield _printable(name), mode
+                if stat.S_ISDIR(mode) and name.count("/") < 4:
+                    waiting.append(name)
+
+
+def _printable(name: str) -> str:
+    """A file name that does nothing to a terminal."""
+    return name if name.isascii() and name.isprintable() else name.encode("unicode_escape").decode("ascii")
+
+
+def _subject(run: RunInfo, name: str) -> str:
+    sha256 = run.subject.get(name)
+    if sha256 is None:
+        raise ValueError("is not named by its leaf")
+    return sha256
+
+
+def _being_written(root: Path) -> bool:
+    """Whether another process holds the writer's lock."""
+    try:
+        with open_file(root, layout.LOCK) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (TamperedError, OSError):
+        return False
+    return False

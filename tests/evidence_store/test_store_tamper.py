@@ -1,0 +1,312 @@
+"""Every altered, missing, added, swapped or cut file of a store is detected and named; nothing else ever escapes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from evidence_store import layout, log
+from evidence_store.errors import StoreError, TamperedError
+from evidence_store.keys import FileSigner, PublicKey
+from evidence_store.store import Store
+from evidence_store.verify import Verification, verify_store
+
+ORIGIN = "evidence.acme.example/prod"
+
+
+@pytest.fixture(autouse=True)
+def _remembered_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signature check is a pure function of key, signature and message: remember it, the tests repeat millions."""
+
+    @functools.lru_cache(maxsize=4096)
+    def verifies(raw: bytes, signature: bytes, message: bytes) -> bool:
+        return plain(keys[raw], signature, message)
+
+    plain, keys = PublicKey.verifies, {}
+
+    def remembered(self: PublicKey, signature: bytes, message: bytes) -> bool:
+        keys[self.raw] = self
+        return verifies(self.raw, signature, message)
+
+    monkeypatch.setattr(PublicKey, "verifies", remembered)
+
+
+def sealed_files(root: Path) -> list[str]:
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and p.name != "lock")
+
+
+def names(found: Verification) -> set[str]:
+    return {problem.path for problem in found.problems}
+
+
+@pytest.fixture
+def small(ram: Path, signer: FileSigner) -> Path:
+    """A store of one run with two replies."""
+    with Store.create(ram / "small", origin=ORIGIN, signer=signer) as store:
+        run = store.begin({}, b"{}")
+        for page in (1, 2):
+            run.add_reply({"op": "iam:ListUsers", "page": page, "sha256": run.add_object(b"body %d" % page)})
+        run.close([{"check": "aws.iam.mfa", "outcome": "PASS"}], {})
+    return ram / "small"
+
+
+def test_every_flipped_byte_of_every_file_is_detected_and_its_file_named(small: Path, signer: FileSigner) -> None:
+    flips = 0
+    for name in sealed_files(small):
+        good = (small / name).read_bytes()
+        for place in range(len(good)):
+            altered = bytearray(good)
+            altered[place] ^= 1 << (place % 8)
+            (small / name).write_bytes(altered)
+            found = verify_store(small, key=signer.keyid)
+            assert not found.ok, f"{name} byte {place}"
+            assert name in names(found), f"{name} byte {place}: {found.problems}"
+            flips += 1
+        (small / name).write_bytes(good)
+    assert flips > 5000
+    assert verify_store(small, key=signer.keyid).ok
+
+
+def test_p10_every_deleted_cut_or_lengthened_file_is_named(sealed: Path, signer: FileSigner) -> None:
+    def check(name: str) -> None:
+        found = verify_store(sealed, key=signer.keyid)
+        assert not found.ok, name
+        assert name in names(found), (name, found.problems)
+
+    for name in sealed_files(sealed):
+        path = sealed / name
+        good = path.read_bytes()
+        path.unlink()
+        check(name)
+        path.mkdir()
+        check(name)
+        path.rmdir()
+        os.mkfifo(path)
+        check(name)
+        path.unlink()
+        path.symlink_to("/etc/hostname")
+        check(name)
+        path.unlink()
+        outside = sealed.parent / "outside"
+        outside.write_bytes(good)
+        path.symlink_to(outside)
+        check(name)
+        path.unlink()
+        for altered in (good + b"\0", good + good, good[:-1], good[: len(good) // 2], b""):
+            if altered != good:
+                path.write_bytes(altered)
+                check(name)
+        path.write_bytes(good)
+    assert verify_store(sealed, key=signer.keyid).ok
+
+
+def test_every_pair_of_swapped_files_is_detected(sealed: Path, signer: FileSigner) -> None:
+    files = [name for name in sealed_files(sealed) if name.startswith(("runs/", "log/checkpoints"))]
+    for first, second in zip(files, files[1:] + files[:1], strict=True):
+        one, two = (sealed / first).read_bytes(), (sealed / second).read_bytes()
+        if one == two:
+            continue
+        (sealed / first).write_bytes(two)
+        (sealed / second).write_bytes(one)
+        found = verify_store(sealed, key=signer.keyid)
+        assert not found.ok
+        assert {first, second} <= names(found)
+        (sealed / first).write_bytes(one)
+        (sealed / second).write_bytes(two)
+    runs = sealed / "runs"
+    (runs / "00000001").rename(runs / "x")
+    (runs / "00000002").rename(runs / "00000001")
+    (runs / "x").rename(runs / "00000002")
+    assert {"runs/00000001/statement.dsse.json", "runs/00000002/statement.dsse.json"} <= names(
+        verify_store(sealed, key=signer.keyid)
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "extra", "runs/extra", "runs/00000001/extra", "runs/00000009/plan.json", "log/extra", "keys/evil.pem",
+        "log/checkpoints/000000000099.note", "log/checkpoints/000000000000.note", "log/checkpoints/1.note",
+        "spool/extra", "spool/00000009/extra", "runs/00000001/deep/deeper/deepest/file", "new\nline\x1b[31m", "index.sqlite",
+    ],
+)  # fmt: skip
+def test_every_added_file_is_named(sealed: Path, signer: FileSigner, name: str) -> None:
+    (sealed / name).parent.mkdir(parents=True, exist_ok=True)
+    (sealed / name).write_bytes(b"x")
+    found = verify_store(sealed, key=signer.keyid)
+    assert not found.ok
+    shown = name if name.isprintable() else r"new\nline\x1b[31m"
+    assert any(shown.startswith(path) for path in names(found)), found.problems
+
+
+def rewrite_entries(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    entries = path / layout.ENTRIES
+    leaves = [leaf for _, leaf in log.frames(entries.read_bytes())]
+    entries.write_bytes(b"".join(log.frame(leaf) for leaf in change(leaves)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda leaves: leaves[:-1],
+        lambda leaves: [*leaves, leaves[-1]],
+        lambda leaves: [leaves[0], *leaves],
+        lambda leaves: [*leaves[:2], leaves[3], leaves[2], *leaves[4:]],
+        lambda leaves: leaves[:2] + leaves[3:],
+        lambda leaves: leaves[1:],
+        lambda leaves: [*leaves, b"{}"],
+        lambda leaves: [],
+    ],
+    ids=["cut", "repeat", "repeat genesis", "swap", "drop", "no genesis", "junk", "empty"],
+)
+def test_whole_leaves_cut_repeated_swapped_or_added_are_named(
+    sealed: Path, signer: FileSigner, change: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    rewrite_entries(sealed, change)
+    found = verify_store(sealed, key=signer.keyid)
+    assert not found.ok
+    assert layout.ENTRIES in names(found)
+    with pytest.raises((TamperedError, StoreError)):
+        Store.open(sealed, signer=signer).close()
+
+
+def cut_tail(path: Path, leaves: int) -> None:
+    """What somebody with write access and no key can do: forget the newest entries."""
+    rewrite_entries(path, lambda all_leaves: all_leaves[:leaves])
+    for note in (path / layout.CHECKPOINTS).iterdir():
+        if int(note.name[:12]) > leaves:
+            note.unlink()
+
+
+def test_p11_a_cut_tail_needs_an_outside_anchor_and_verify_says_so(sealed: Path, signer: FileSigner) -> None:
+    head = Store.open(sealed).checkpoint
+    cut_tail(sealed, 6)
+    found = verify_store(sealed, key=signer.keyid)
+    assert names(found) == {"runs/00000003"}, "the folder of a run outlives its leaf"
+    with pytest.raises(TamperedError, match="runs/00000003"):
+        Store.open(sealed, signer=signer)
+    shutil.rmtree(sealed / "runs/00000003")
+    found = verify_store(sealed, key=signer.keyid)
+    assert found.ok, "no local check can see this"
+    assert any("no outside anchor" in warning for warning in found.warnings)
+    assert head.decode().split("\n")[1] == "8", "a checkpoint held elsewhere shows it"
+    assert found.facts["size"] == 6
+
+
+def test_a_signed_body_that_no_pack_holds_is_named(sealed: Path, signer: FileSigner) -> None:
+    """The first run's pack and its promise are replaced by somebody with the key: run 3 still needs its body."""
+    shutil.rmtree(sealed)
+    with Store.create(sealed, origin=ORIGIN, signer=signer) as store:
+        run = store.begin({}, b"")
+        held = run._held  # the guard of add_reply is by-passed, as a faulty writer would
+        held.add("ab" * 32)
+        run.add_reply({"sha256": "ab" * 32})
+        run.close([], {})
+    found = verify_store(sealed, key=signer.keyid)
+    assert names(found) == {"runs/00000001/manifest.ndjson.zst"}
+    assert "line 0 names body" in found.problems[0].what
+
+
+def test_leaves_of_another_store_by_the_same_key_are_refused(sealed: Path, signer: FileSigner, ram: Path) -> None:
+    with Store.create(ram / "other", origin=ORIGIN, signer=signer) as store:
+        for _ in range(7):
+            store.append("waiver", {"id": "W"})
+    shutil.copy(ram / "other" / layout.ENTRIES, sealed / layout.ENTRIES)
+    assert layout.ENTRIES in names(verify_store(sealed, key=signer.keyid)) or not verify_store(sealed, key=signer.keyid).ok
+    for name in sealed_files(ram / "other"):
+        if name.startswith("log/"):
+            shutil.copy(ram / "other" / name, sealed / name)
+    found = verify_store(sealed, key=signer.keyid)
+    assert {"STORE.json", "runs/00000001", "runs/00000002", "runs/00000003"} <= names(found)
+
+
+def signed_by_hand(path: Path, signer: FileSigner, kind: str, facts: dict[str, object], subject: dict[str, str]) -> None:
+    with Store.open(path, signer=signer) as store:
+        assert store._log is not None
+        store._log.append(kind, facts, subject)
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "subject", "message"),
+    [
+        ("run-close", {"run": 1, "openIndex": 1}, {}, "not open"),
+        ("run-open", {"run": 9}, {"plan.json": "ab" * 32}, "out of turn"),
+        ("run-open", {"run": 4}, {}, "without a plan"),
+        ("genesis", {}, {}, "second genesis"),
+        ("key-transition", {}, {}, "does not know"),
+        ("run-abort", {"run": True}, {}, "not open"),
+    ],
+)
+def test_a_key_holder_cannot_make_the_log_contradict_itself(
+    sealed: Path, signer: FileSigner, kind: str, facts: dict[str, object], subject: dict[str, str], message: str
+) -> None:
+    with pytest.raises(TamperedError, match=message):
+        signed_by_hand(sealed, signer, kind, facts, subject)
+    framed = (sealed / layout.ENTRIES).read_bytes()
+    assert verify_store(sealed, key=signer.keyid).ok or b"" != framed
+
+
+@pytest.mark.parametrize(
+    "anchors", [[1], [{"kind": "tsr"}], [{"kind": "tsr", "checkpointSize": "x", "authority": "../..", "sha256": "y"}], 7]
+)
+def test_an_anchor_leaf_that_names_nothing_possible_is_a_problem(
+    sealed: Path, signer: FileSigner, anchors: object
+) -> None:
+    with Store.open(sealed, signer=signer) as store:
+        store.append("anchor", {"anchors": anchors})
+    assert layout.ENTRIES in names(verify_store(sealed, key=signer.keyid))
+
+
+@pytest.mark.parametrize("policy", [{"timestamp": 1}, {"timestamp": {"other": 1}}, {"timestamp": {"maxLagHours": "x"}}])
+def test_a_policy_this_release_does_not_know_is_not_passed_over(
+    ram: Path, signer: FileSigner, policy: dict[str, object]
+) -> None:
+    Store.create(ram / "s", origin=ORIGIN, signer=signer, policy=policy).close()
+    assert layout.ENTRIES in names(verify_store(ram / "s", key=signer.keyid))
+
+
+@pytest.fixture
+def fuzzed(sealed: Path) -> Iterator[Path]:
+    yield sealed
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_splice_passes_and_none_escapes_as_another_exception(
+    fuzzed: Path, signer: FileSigner, data: st.DataObject
+) -> None:
+    files = sealed_files(fuzzed)
+    name = data.draw(st.sampled_from(files))
+    good = (fuzzed / name).read_bytes()
+    start = data.draw(st.integers(0, len(good)))
+    end = data.draw(st.integers(start, min(len(good), start + 64)))
+    piece = data.draw(
+        st.one_of(
+            st.binary(max_size=64),
+            st.sampled_from([b"[" * 5000, b'{"a":' * 2000, b"\xff" * 64, b"\0" * 64, good[:200], b"\xf0\x9f\x92\xa9"]),
+        )
+    )
+    altered = good[:start] + piece + good[end:]
+    (fuzzed / name).write_bytes(altered)
+    try:
+        found = verify_store(fuzzed, key=signer.keyid)
+        assert found.ok == (altered == good)
+        try:
+            store = Store.open(fuzzed)
+            for run in store.runs():
+                sealed_run = store.run(run.number)
+                for line in [*sealed_run.replies(), *sealed_run.results()]:
+                    if line.get("sha256"):
+                        sealed_run.object(line["sha256"])
+                sealed_run.plan()
+        except StoreError:
+            pass
+    finally:
+        (fuzzed / name).write_bytes(good)
