@@ -89,7 +89,7 @@ def _windowed(
 
 
 def _caller(shard: Shard) -> str:
-    return next(str(row["Arn"]) for _, _, row in read_rows(shard))
+    return next(str(read.row["Arn"]) for read in read_rows(shard))
 
 
 def _named(shard: Shard) -> Shard:
@@ -97,7 +97,7 @@ def _named(shard: Shard) -> Shard:
     population = shard.population
     if population.gap is not None:
         return shard
-    accounts = [str(row["Account"]) for _, _, row in read_rows(shard)]
+    accounts = [str(read.row["Account"]) for read in read_rows(shard)]
     reason = ""
     if len(accounts) != 1:
         reason = f"the identity call named {len(accounts)} identities"

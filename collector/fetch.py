@@ -24,14 +24,15 @@ def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Sha
     keys: set[str] = set()
     with path.open("wb") as out:
         try:
-            for row, refs in stream(connection, source(connection)):
+            for read in stream(connection, source(connection)):
+                row = read.row
                 key = resource_key(source, row)
                 if key in keys:
                     raise Unavailable(
                         GapKind.DUPLICATE, f"{task.dataset} listed {key} twice, so its list cannot be trusted"
                     )
                 keys.add(key)
-                out.write(orjson.dumps({"key": key, "refs": refs, "row": row}) + b"\n")
+                out.write(orjson.dumps({"key": key, "refs": read.refs, "parts": read.parts, "row": row}) + b"\n")
                 rows += 1
                 _note_gaps(row, key, partial)
         except Unavailable as error:

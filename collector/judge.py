@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ import orjson
 
 from collector.api import Check
 from collector.fetch import crash
-from collector.model import Finding, Gap, Outcome, Record, Shard, Unavailable, Verdict, record
+from collector.model import Finding, Gap, Outcome, Record, Shard, Traced, Unavailable, Verdict, record
 
 Parameters = Mapping[str, Mapping[str, Any]]
 """Limits that differ from a check's defaults, by check id."""
@@ -54,10 +54,11 @@ def judge(checks: Iterable[Check], shards: Sequence[Shard], bench: Bench) -> Ite
 def _judge_shard(checks: Sequence[Check], shard: Shard, bench: Bench) -> Iterator[Finding]:
     population = shard.population
     seen = False
-    for key, refs, row in read_rows(shard):
+    for read in read_rows(shard):
         seen = True
         for check in checks:
-            finding = _ask(check, (row,), bench, key, shard.task.scope, refs)
+            row = Traced(read.row)
+            finding = _ask(check, (row,), bench, read.key, shard.task.scope, lambda: read.refs_for(row.touched))
             yield finding if population.proven else _stopped(finding, population.gap)
     for check in checks:
         limits = bench.limits(check)
@@ -79,27 +80,43 @@ def _judge_over(check: Check, shards: Sequence[Shard], bench: Bench) -> Iterator
         if shard.task.dataset in check.datasets:
             groups.setdefault(_group(check, shard), []).append(shard)
     for scope, group in groups.items():
-        refs = tuple(sorted({ref for shard in group for ref in shard.population.replies}))
         gap = next((shard.population.gap for shard in group if shard.population.gap), None)
         missing = [dataset for dataset in check.datasets if all(shard.task.dataset != dataset for shard in group)]
         if missing:
-            yield Finding(
-                check.id,
-                scope,
-                scope,
-                Outcome.UNKNOWN,
-                f"not read here: {', '.join(missing)}",
-                refs,
-                bench.limits(check),
-            )
+            refs = tuple(sorted({ref for shard in group for ref in shard.population.replies}))
+            reason = f"not read here: {', '.join(missing)}"
+            yield Finding(check.id, scope, scope, Outcome.UNKNOWN, reason, refs, bench.limits(check))
             continue
-        populations = [_rows(group, dataset) for dataset in check.datasets]
-        finding = _ask(check, tuple(populations), bench, scope, scope, refs)
+        rest = _Rest()
+        populations = tuple(rest.rows(group, dataset) for dataset in check.datasets)
+        finding = _ask(check, populations, bench, scope, scope, rest.refs)
         yield _stopped(finding, gap) if gap else finding
 
 
-def _rows(group: Sequence[Shard], dataset: str) -> Iterator[Record]:
-    return (row for shard in group if shard.task.dataset == dataset for _, _, row in read_rows(shard))
+class _Rest:
+    """What the answer to a question about whole populations rests on, noted while the check reads them."""
+
+    def __init__(self) -> None:
+        self._refs: set[int] = set()
+        self._fields: list[tuple[Mapping[str, Sequence[int]], set[str]]] = []
+
+    def rows(self, group: Sequence[Shard], dataset: str) -> Iterator[Record]:
+        """The records of a dataset, over all shards of the group."""
+        for shard in group:
+            if shard.task.dataset == dataset:
+                if not shard.population.rows:
+                    self._refs.update(shard.population.replies)
+                for read in read_rows(shard):
+                    row = Traced(read.row)
+                    self._refs.update(read.refs)
+                    if read.parts:
+                        self._fields.append((read.parts, row.touched))
+                    yield row
+
+    def refs(self) -> tuple[int, ...]:
+        """The replies that were read from, in order."""
+        deferred = (ref for parts, touched in self._fields for name in touched for ref in parts.get(name, ()))
+        return tuple(sorted({*self._refs, *deferred}))
 
 
 def _group(check: Check, shard: Shard) -> str:
@@ -109,10 +126,10 @@ def _group(check: Check, shard: Shard) -> str:
 
 
 def _ask(
-    check: Check, rows: tuple[Any, ...], bench: Bench, resource: str, scope: str, refs: tuple[int, ...]
+    check: Check, rows: tuple[Any, ...], bench: Bench, resource: str, scope: str, refs: Callable[[], tuple[int, ...]]
 ) -> Finding:
     outcome, reason = answer(check, rows, bench)
-    return Finding(check.id, resource, scope, outcome, reason, refs, bench.limits(check))
+    return Finding(check.id, resource, scope, outcome, reason, refs(), bench.limits(check))
 
 
 def answer(check: Check, rows: tuple[Any, ...], bench: Bench) -> tuple[Outcome, str]:
@@ -137,11 +154,27 @@ def _stopped(finding: Finding, gap: Gap | None) -> Finding:
     )
 
 
-def read_rows(shard: Shard) -> Iterator[tuple[str, tuple[int, ...], Record]]:
-    """Key, replies and record of every row, in the order they were fetched."""
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A row as it was fetched."""
+
+    key: str
+    refs: tuple[int, ...]
+    """Replies the whole row rests on."""
+    parts: Mapping[str, Sequence[int]]
+    """Replies one field rests on alone."""
+    row: Record
+
+    def refs_for(self, fields: Collection[str]) -> tuple[int, ...]:
+        """The replies a conclusion from these fields rests on."""
+        return tuple(sorted({*self.refs, *(ref for name in fields for ref in self.parts.get(name, ()))}))
+
+
+def read_rows(shard: Shard) -> Iterator[StoredRow]:
+    """Every row, in the order they were fetched."""
     if shard.path is None:
         return
     with shard.path.open("rb") as lines:
         for line in lines:
             item = orjson.loads(line)
-            yield item["key"], tuple(item["refs"]), record(item["row"])
+            yield StoredRow(item["key"], tuple(item["refs"]), item["parts"], record(item["row"]))

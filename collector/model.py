@@ -153,6 +153,43 @@ class Record(dict[str, Any]):
         return ((key, _open(value)) for key, value in super().items())
 
 
+class Traced(Record):
+    """A record that notes which of its fields were read, so that a finding cites the replies it rests on."""
+
+    __slots__ = ("touched",)
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        super().__init__(row)
+        self.touched: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.touched.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value, or ``default``; noted as read either way."""
+        self.touched.add(key)
+        return super().get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        self.touched.add(str(key))
+        return super().__contains__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self.touched.update(self.keys())
+        return super().__iter__()
+
+    def values(self) -> Iterator[Any]:  # type: ignore[override]
+        """The values; all are noted as read."""
+        self.touched.update(self.keys())
+        return super().values()
+
+    def items(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
+        """Names and values; all are noted as read."""
+        self.touched.update(self.keys())
+        return super().items()
+
+
 def _open(value: Any) -> Any:
     if isinstance(value, Refused):
         raise value.unavailable()
@@ -220,7 +257,7 @@ class Shard:
 
     population: Population
     path: Path | None
-    """File of lines ``{"key", "refs", "row"}``; ``None`` when nothing was read."""
+    """File of lines ``{"key", "refs", "parts", "row"}``; ``None`` when nothing was read."""
 
     @property
     def task(self) -> Task:

@@ -53,9 +53,9 @@ def prepare(config: Config) -> Workbench:
     library = load(config.plugins)
     check_parameters(config, library.checks)
     root = content_root() / "mappings"
-    return Workbench(
-        config, library, load_catalogues(root), load_mappings(root, config.mappings or None, library.checks)
-    )
+    catalogues = load_catalogues(root)
+    mappings = load_mappings(root, config.mappings or None, library.checks, catalogues)
+    return Workbench(config, library, catalogues, mappings)
 
 
 class InterruptedRunError(AffidavitError):

@@ -152,10 +152,11 @@ class _Check:
         history = self._read()
         with self.noting(layout.STORE):
             self.names(history)
-        if history is not None and len(history.leaves) > history.checkpoint.size:
-            self._uncovered(f"{len(history.leaves) - history.checkpoint.size} leaves are not covered by a checkpoint")
+        if history is not None and history.tree.size > history.checkpoint.size:
+            missing = layout.note_name(history.tree.size)
+            self._unfinished(missing, f"is missing, though leaf {history.tree.size - 1} is written")
         if history is not None and history.torn:
-            self._uncovered(f"{history.torn} bytes after leaf {len(history.leaves) - 1} are not a leaf")
+            self._unfinished(layout.ENTRIES, f"{history.torn} bytes after leaf {history.tree.size - 1} are not a leaf")
         return history
 
     def _read(self) -> History | None:
@@ -163,11 +164,11 @@ class _Check:
             return read_history(self.root, self.report, every_note=True)
         return None
 
-    def _uncovered(self, what: str) -> None:
+    def _unfinished(self, path: str, what: str) -> None:
         if _being_written(self.root):
-            self.warnings.append(f"{layout.ENTRIES}: {what}; a writer is at work")
+            self.warnings.append(f"{path}: {what}; a writer is at work")
         else:
-            self.report(layout.ENTRIES, f"{what}; an interrupted write is put right by opening the store for writing")
+            self.report(path, f"{what}; an interrupted write is put right by opening the store for writing")
 
     def names(self, history: History | None) -> None:
         """Report every file that no store has, every link, and every file that should be there and is not."""
@@ -177,12 +178,18 @@ class _Check:
         files |= {f"{run}/{name}" for run in expected for name in layout.RUN_FILES}
         folders = {*layout.FOLDERS} | expected
         spooled = False
+        unknown: set[str] = set()
         for name, mode in walk(self.root):
+            if name.rpartition("/")[0] in unknown:
+                unknown.add(name)
+                continue
             if stat.S_ISDIR(mode):
                 spooled |= (spool := layout.SPOOL_FOLDER.fullmatch(name) is not None)
                 if layout.RUN_FOLDER.fullmatch(name) and name not in folders:
+                    unknown.add(name)
                     self.report(name, "is not in the log")
                 elif name not in folders and not spool:
+                    unknown.add(name)
                     self.report(name, "is not part of a store")
             elif not stat.S_ISREG(mode):
                 self.report(name, "is neither a file nor a folder")

@@ -13,7 +13,7 @@ from evidence_store import layout
 from evidence_store.dsse import Statement, sign_statement
 from evidence_store.errors import StoreError, TamperedError, UsageError
 from evidence_store.fs import Disk
-from evidence_store.history import History
+from evidence_store.history import History, tell
 from evidence_store.keys import Signer
 from evidence_store.log import SET_BY_STORE, Leaf, frame, leaf_predicate, open_leaf
 from evidence_store.merkle import Frontier, leaf_hash
@@ -61,6 +61,7 @@ class LogWriter:
         """
         history, disk, path = self.history, self.disk, self.root / layout.ENTRIES
         leaf = open_leaf(len(history.leaves), data)
+        tell(dict(history.runs), leaf)
         tree = history.tree.copy()
         tree.add(leaf_hash(data))
         framed = frame(data)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from collector.catalogue import Criterion, MappingRow, load_catalogues
+from collector.catalogue import Catalogues, Criterion, MappingRow, load_catalogues
 from collector.controls import roll_up
 from collector.model import Finding, Gap, GapKind, Outcome
 from collector.report import ReportData, build
@@ -177,7 +178,7 @@ class Sample:
                     "datasets": [dataset],
                     "each": True,
                     "module": f"checks/{id_.split('.')[0]}/{id_.split('.')[1]}.py",
-                    "description": f"{title}, on the day of collection.\n\nSource: the replies named below.\nRemedy: see the vendor's guide.",
+                    "description": f"{title}, on the day of collection.\n\nRemedy: see the vendor's guide.",
                     "params": params,
                 }
                 for id_, (title, dataset, params) in CHECKS.items()
@@ -379,8 +380,12 @@ def sample(**changes: Any) -> Sample:
     return made
 
 
+@functools.cache
+def _catalogues() -> Catalogues:
+    return load_catalogues(ROOT / "mappings")
+
+
 def _controls(findings: list[Finding], gaps: list[Gap]) -> Iterator[dict[str, Any]]:
-    catalogues = load_catalogues(ROOT / "mappings")
     rows = [
         MappingRow(
             "iso-27001",
@@ -403,7 +408,8 @@ def _controls(findings: list[Finding], gaps: list[Gap]) -> Iterator[dict[str, An
         for control, check, aspect, strength in MAPPED
     ]
     ran = {id_: (dataset,) for id_, (_, dataset, _) in CHECKS.items()}
-    controls = [control for control in catalogues.controls.values() if control.framework in ("iso-27001", "iso-27017")]
+    shown = ("iso-27001", "iso-27017")
+    controls = [control for control in _catalogues().controls.values() if control.framework in shown]
     for result in roll_up(controls, rows, findings, gaps, ran=ran):
         yield result.as_row()
 

@@ -287,7 +287,8 @@ def test_sub_replies_absent_and_refused(tmp_path: Path) -> None:
     )
     marker = json.loads(rows(refused.shard)[0])
     assert marker["row"]["GetPolicy"]["$gap"]["kind"] == "denied"
-    assert marker["refs"] == [0, 1]
+    assert marker["refs"] == [0]
+    assert marker["parts"] == {"GetPolicy": [1]}
     assert refused.shard.population.partial[0].resources == ("f",)
     assert refused.same()
 

@@ -185,9 +185,11 @@ def test_condition_values_are_found_under_any_case_and_operator() -> None:
     assert list(policy.condition_values(ANYONE, "sts:ExternalId")) == []
 
 
-@given(st.text(max_size=30), st.text(max_size=30))
-def test_a_pattern_without_wildcards_matches_itself_only(left: str, right: str) -> None:
-    pattern, action = (text.replace("*", "").replace("?", "") for text in (left, right))
-    assert policy.covers({"Action": pattern}, pattern)
-    if len({fold(pattern) == fold(action) for fold in (str.casefold, str.lower, str.upper)} - {False}) == 0:
-        assert not policy.covers({"Action": pattern}, action)
+ACTIONS = st.text("abcAB:*?.[]", max_size=6)
+
+
+@given(ACTIONS, ACTIONS)
+def test_a_pattern_without_wildcards_matches_itself_only(pattern: str, action: str) -> None:
+    plain = pattern.replace("*", "").replace("?", "")
+    assert policy.covers({"Action": plain}, plain)
+    assert policy.covers({"Action": plain}, action) == (plain.lower() == action.lower())

@@ -17,6 +17,7 @@ import boto3
 import orjson
 
 from collector import plugins
+from collector.api import Source
 from collector.connect import aws as aws_module
 from collector.connect.aws import Aws, AwsAccount, open_account
 from collector.connect.base import Limits
@@ -104,7 +105,9 @@ def error_reply(request: Any, code: str, status: int = 403, retry_after: str = "
     """An error as the protocol of the request spells it."""
     kind = str(request.headers.get("Content-Type", ""))
     extra = {"Retry-After": retry_after} if retry_after else {}
-    if "json" in kind or b"application/json" in bytes(str(request.headers), "utf8"):
+    headers = str(request.headers)
+    rest_json = any(f"/{service}/aws4_request" in headers for service in ("backup", "guardduty", "lambda"))
+    if rest_json or "json" in kind or "application/json" in headers:
         body = json.dumps({"__type": code, "message": "no"}).encode()
         return FakeResponse(
             status, body, {"content-type": "application/x-amz-json-1.1", "x-amzn-errortype": code, **extra}
@@ -132,7 +135,7 @@ class AwsWorld:
     @classmethod
     def start(cls) -> AwsWorld:
         os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-        os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+        os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "false")
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         from moto.server import ThreadedMotoServer
 
@@ -172,9 +175,12 @@ class AwsWorld:
 
     def read(self, dataset: str, region: str = "", limits: Limits = LIMITS, attempts: int = 2) -> Reading:
         """Run the source of ``dataset`` against the world."""
-        source = plugins.load().sources[dataset]
+        return self.read_source(plugins.load().sources[dataset], region, limits, attempts)
+
+    def read_source(self, source: Source, region: str = "", limits: Limits = LIMITS, attempts: int = 2) -> Reading:
+        """Run a source against the world."""
         region = region or self.region
-        task = Task(dataset, "aws", region=region if source.per == "region" else "")
+        task = Task(source.id, "aws", region=region if source.per == "region" else "")
         ledger = MemoryLedger()
         wire = LiveWire(task, ledger, source.redactions)
         retry = Retry(attempts=attempts, base_s=0.001, cap_s=0.01)

@@ -36,7 +36,7 @@ def images(aws: Aws) -> Iterator[Row]:
 def ebs_encryption_default(aws: Aws) -> Iterator[Row]:
     """The account's setting for new EBS volumes of the region: one record."""
     yield {
-        "Id": "ebs-encryption-by-default",
+        "Id": "ebs-encryption-default",
         "GetEbsEncryptionByDefault": aws.attempt("ec2", "get_ebs_encryption_by_default"),
     }
 

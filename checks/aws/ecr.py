@@ -36,7 +36,7 @@ def scan_on_push(repository: Record) -> Verdict:
     Remedy: ``aws ecr put-registry-scanning-configuration``.
     """
     [scanning] = repository["BatchGetRepositoryScanningConfiguration"]["scanningConfigurations"]
-    if scanning["scanOnPush"]:
+    if scanning["scanOnPush"] or scanning["scanFrequency"] == "SCAN_ON_PUSH":
         return ok("images are scanned on push")
     if scanning["scanFrequency"] == "CONTINUOUS_SCAN":
         return ok("images are scanned continuously")

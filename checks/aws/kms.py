@@ -57,8 +57,9 @@ def rotation(key: Record, *, max_period_days: int = 365) -> Verdict:
         raise Unavailable(GapKind.UNSUPPORTED, reason, "kms:GetKeyRotationStatus")
     if not status["KeyRotationEnabled"]:
         return fail("automatic rotation is off")
-    reason = f"automatic rotation is on, every {status['RotationPeriodInDays']} days, limit {max_period_days}"
-    return fail(reason) if status["RotationPeriodInDays"] > max_period_days else ok(reason)
+    period = status.get("RotationPeriodInDays", 365)  # documented default
+    reason = f"automatic rotation is on, every {period} days, limit {max_period_days}"
+    return fail(reason) if period > max_period_days else ok(reason)
 
 
 @check(

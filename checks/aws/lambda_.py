@@ -71,8 +71,10 @@ def runtime_supported(function: Record, *, as_of: datetime, min_days_left: int =
     if runtime not in END_OF_SUPPORT:
         raise Unavailable(GapKind.UNSUPPORTED, f"we hold no end of support for the runtime {runtime}")
     days = (instant(f"{END_OF_SUPPORT[runtime]}T00:00:00Z").date() - as_of.date()).days
-    reason = f"support for {runtime} {'ended' if days < 0 else 'ends'} on {END_OF_SUPPORT[runtime]}"
-    return fail(f"{reason}, {max(0, days)} days left, minimum {min_days_left}") if days < min_days_left else ok(reason)
+    if days < 0:
+        return fail(f"support for {runtime} ended on {END_OF_SUPPORT[runtime]}")
+    reason = f"support for {runtime} ends on {END_OF_SUPPORT[runtime]}, {days} days left, minimum {min_days_left}"
+    return fail(reason) if days < min_days_left else ok(reason)
 
 
 @check(

@@ -5,12 +5,25 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from collector.api import (
-    GapKind, Host, Record, Redaction, Refused, Row, Unavailable, Verdict, check, fail, ok, skip, source,
+    GapKind,
+    Host,
+    Record,
+    Redaction,
+    Refused,
+    Row,
+    Unavailable,
+    Verdict,
+    check,
+    fail,
+    ok,
+    skip,
+    source,
 )  # fmt: skip
 
 PASSWD = ("pw_name", "pw_passwd", "pw_uid", "pw_gid", "pw_gecos", "pw_dir", "pw_shell")
 SHADOW = ("sp_namp", "sp_pwdp", "sp_lstchg", "sp_min", "sp_max", "sp_warn", "sp_inact", "sp_expire", "sp_flag")
 """Fields of passwd(5) and shadow(5), as the C library names them."""
+IN_SHADOW = "x"
 REQUIRED = frozenset({"pw_uid", "pw_gid"})
 NUMBERS = REQUIRED | {"sp_lstchg", "sp_min", "sp_max", "sp_warn", "sp_inact", "sp_expire"}
 
@@ -36,9 +49,11 @@ NUMBERS = REQUIRED | {"sp_lstchg", "sp_min", "sp_max", "sp_warn", "sp_inact", "s
     ),
 )
 def accounts(host: Host) -> Iterator[Row]:
-    """Every local account of /etc/passwd, with its line of /etc/shadow; a directory service's accounts are not local."""
+    """Every local account of /etc/passwd, with its line of /etc/shadow; accounts of a directory are not local."""
     text = host.attempt_read("/etc/shadow")
-    shadow = text if isinstance(text, Refused) else {entry["sp_namp"]: entry for entry in _entries(text, SHADOW, "shadow")}
+    shadow = (
+        text if isinstance(text, Refused) else {entry["sp_namp"]: entry for entry in _entries(text, SHADOW, "shadow")}
+    )
     for user in _entries(host.read("/etc/passwd"), PASSWD, "passwd"):
         yield {**user, "shadow": shadow if isinstance(shadow, Refused) else shadow.get(user["pw_name"])}
 
@@ -48,7 +63,9 @@ def _entries(text: str, names: tuple[str, ...], file: str) -> Iterator[dict[str,
     for number, line in enumerate(text.splitlines(), 1):
         fields = line.split(":")
         if len(fields) != len(names):
-            raise Unavailable(GapKind.MALFORMED, f"line {number} of /etc/{file} has {len(fields)} fields instead of {len(names)}")
+            raise Unavailable(
+                GapKind.MALFORMED, f"line {number} of /etc/{file} has {len(fields)} fields instead of {len(names)}"
+            )
         entry: dict[str, Any] = dict(zip(names, fields, strict=True))
         for name in NUMBERS & entry.keys():
             if not re.fullmatch(r"-?\d+" if name in REQUIRED else r"(-?\d+)?", entry[name]):
@@ -59,7 +76,7 @@ def _entries(text: str, names: tuple[str, ...], file: str) -> Iterator[dict[str,
 
 def _password(account: Record) -> str | None:
     """What stands where the password belongs, its hash taken out; ``None`` where there is no line for it."""
-    if account["pw_passwd"] != "x":
+    if account["pw_passwd"] != IN_SHADOW:
         return str(account["pw_passwd"])
     shadow = account["shadow"]
     return None if shadow is None else str(shadow["sp_pwdp"])
@@ -100,13 +117,15 @@ def password_ageing(account: Record, *, max_password_age_days: int = 365) -> Ver
     password = _password(account)
     if password is None or password.startswith(("!", "*")):
         return skip("no password can be used")
-    if account["pw_passwd"] != "x":
+    if account["pw_passwd"] != IN_SHADOW:
         return fail("the password stands in /etc/passwd, where none expires")
     longest = account["shadow"]["sp_max"]
     if longest is None or longest < 0:
         return fail(f"the password never expires; the limit is {max_password_age_days} days")
     observed = f"the password expires after {longest} days"
-    return ok(observed) if longest <= max_password_age_days else fail(f"{observed}; the limit is {max_password_age_days}")
+    return (
+        ok(observed) if longest <= max_password_age_days else fail(f"{observed}; the limit is {max_password_age_days}")
+    )
 
 
 @check(

@@ -29,7 +29,7 @@ HARDENED = {
 
 @source("host.kernel-settings", key="Setting", per="connection", permissions=("host:read /proc/sys/**",))
 def settings(host: Host) -> Iterator[Row]:
-    """The settings of the running kernel that a check asks for; ``Value`` is null where this kernel has no such setting."""
+    """The settings of the running kernel that a check asks for; ``Value`` is null where this kernel has none."""
     for name in HARDENED:
         yield {"Setting": name, "Value": host.attempt_read("/proc/sys/" + name.replace(".", "/"), absent_ok=True)}
 

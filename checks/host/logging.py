@@ -10,13 +10,12 @@ SERVICES = ("systemctl", "list-units", "--type=service", "--state=running", "--p
 JOURNALD_FOLDERS = ("/usr/lib/systemd/journald.conf.d", "/run/systemd/journald.conf.d", "/etc/systemd/journald.conf.d")
 """From the weakest to the strongest, as journald.conf(5) orders them; the main file is weaker than all."""
 
-FORWARD = re.compile(
-    r"""^[^#\n]*\s(?:@@?[\w\[(]              # *.* @@logs.example.com:6514
-      |:omrelp:)                            # *.* :omrelp:logs.example.com:2514
-      |^[^#\n]*type\s*=\s*"om(?:fwd|relp|elasticsearch|kafka|http)\"""",
-    re.VERBOSE | re.MULTILINE,
-)
-"""An action of rsyslog that sends to another machine."""
+LEGACY_FORWARD = re.compile(r"^[^#\n]*\s(?:@@?(?:\([^)]*\))?|:omrelp:)(?P<target>\[?[\w.:-]+)", re.MULTILINE)
+"""An action of rsyslog in its short form: ``*.* @@logs.example.com:6514``."""
+ACTION = re.compile(r"^[^#\n]*\baction\s*\((?P<parameters>[^)]*)\)", re.MULTILINE | re.IGNORECASE)
+"""One in its long form: ``action(type="omfwd" target="logs.example.com")``."""
+SENDING = re.compile(r"""type\s*=\s*"om(?:fwd|relp|elasticsearch|kafka|http)\"""")
+LOOPBACK = re.compile(r"""(?:^|target\s*=\s*")(?:127\.|localhost\b|\[?::1\b)""")
 
 
 @source(
@@ -93,8 +92,16 @@ def journal_persistent(logging: Record) -> Verdict:
             storage = value.lower()
     if storage == "auto":
         kept = "journal" in logging["/var/log"]
-        return ok("Storage is auto and /var/log/journal exists") if kept else fail("Storage is auto and there is no /var/log/journal")
-    return ok("Storage is persistent") if storage == "persistent" else fail(f"Storage is {storage}; the limit is persistent")
+        return (
+            ok("Storage is auto and /var/log/journal exists")
+            if kept
+            else fail("Storage is auto and there is no /var/log/journal")
+        )
+    return (
+        ok("Storage is persistent")
+        if storage == "persistent"
+        else fail(f"Storage is {storage}; the limit is persistent")
+    )
 
 
 @check(
@@ -107,21 +114,22 @@ def forwarded(
     logging: Record,
     *,
     agents: tuple[str, ...] = (
-        "syslog-ng*", "fluent*", "td-agent*", "vector*", "filebeat*", "journalbeat*", "elastic-agent*", "promtail*", "alloy*",
-        "otelcol*", "amazon-cloudwatch-agent*", "google-cloud-ops-agent*", "azuremonitoragent*", "splunk*", "Splunk*", "nxlog*",
-        "datadog-agent*", "wazuh-agent*",
+        "syslog-ng*", "fluent*", "td-agent*", "vector*", "filebeat*", "journalbeat*", "elastic-agent*", "promtail*",
+        "alloy*", "otelcol*", "amazon-cloudwatch-agent*", "google-cloud-ops-agent*", "azuremonitoragent*", "splunk*",
+        "Splunk*", "nxlog*", "datadog-agent*", "wazuh-agent*",
     ),
 ) -> Verdict:  # fmt: skip
     """Rsyslog runs with an action that sends to another machine, or systemd-journal-upload runs.
 
     Source: ``systemctl list-units``, /etc/rsyslog.conf and /etc/rsyslog.d. What another agent (``agents``) sends is not
-    read, so where only such a one runs the answer is unknown. That the logs arrive is not shown.
+    read, so where only such a one runs the answer is unknown; so are not files that rsyslog includes from elsewhere.
+    That the logs arrive is not shown.
     Remedy: ``*.* @@logs.example.com:6514`` in /etc/rsyslog.d, or set up systemd-journal-upload.
     """
     services = _services(logging)
     if "systemd-journal-upload.service" in services:
         return ok("systemd-journal-upload runs")
-    sends = any(FORWARD.search(_present(text)) for text in logging["rsyslog.conf"])
+    sends = any(_sends(_present(text)) for text in logging["rsyslog.conf"])
     if sends and "rsyslog.service" in services:
         return ok("rsyslog runs and sends to another machine")
     others = [service for service in services if any(fnmatchcase(service, pattern) for pattern in agents)]
@@ -129,7 +137,15 @@ def forwarded(
         raise Unavailable(GapKind.UNSUPPORTED, f"{', '.join(others)} may send logs, and its configuration is not read")
     if sends:
         return fail("rsyslog is set up to send to another machine but does not run")
-    return fail("nothing sends logs to another machine: no such action in rsyslog, no systemd-journal-upload, no known agent")
+    return fail(
+        "nothing sends logs to another machine: no such action in rsyslog, no systemd-journal-upload, no known agent"
+    )
+
+
+def _sends(text: str) -> bool:
+    targets = [found["target"] for found in LEGACY_FORWARD.finditer(text)]
+    actions = [found["parameters"] for found in ACTION.finditer(text) if SENDING.search(found["parameters"])]
+    return any(not LOOPBACK.search(target) for target in targets + actions)
 
 
 def _services(logging: Record) -> list[str]:

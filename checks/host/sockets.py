@@ -23,7 +23,8 @@ def sockets(host: Host) -> Iterator[Row]:
         if not colon or words[0] not in ("tcp", "udp"):
             raise Unavailable(GapKind.MALFORMED, f"ss wrote a line that is not understood: {line[:100]}")
         row = found.setdefault(
-            f"{words[0]} {words[4]}", {"Netid": words[0], "Address": address.strip("[]"), "Port": port, "Processes": set()}
+            f"{words[0]} {words[4]}",
+            {"Netid": words[0], "Address": address.strip("[]"), "Port": port, "Processes": set()},
         )
         row["Processes"] |= set(re.findall(r'\("([^"]*)",pid=', line))
     for key, row in sorted(found.items()):
@@ -47,7 +48,11 @@ def listeners_declared(socket: Record, *, declared: tuple[str, ...] = ("tcp/22",
         return skip(f"{name} listens on {socket['Address']}, which only this machine can reach")
     by = f" ({', '.join(socket['Processes'])})" if socket["Processes"] else ""
     observed = f"{name} listens on {socket['Address']}{by}"
-    return ok(f"{observed} and is declared") if name in declared else fail(f"{observed}; declared are {', '.join(declared) or 'none'}")
+    return (
+        ok(f"{observed} and is declared")
+        if name in declared
+        else fail(f"{observed}; declared are {', '.join(declared) or 'none'}")
+    )
 
 
 def _loopback(address: str) -> bool:

@@ -9,13 +9,20 @@ from typing import Any
 from collector.api import GapKind, Host, Record, Refused, Row, Unavailable, Verdict, check, fail, ok, source
 
 CONFIG = "/etc/ssh/sshd_config"
+ALIASES = {"challengeresponseauthentication": "kbdinteractiveauthentication"}
+"""Names that OpenSSH before 8.7 used."""
 
 
 @source(
     "host.sshd",
     key="Id",
     per="connection",
-    permissions=("host:run sshd -T", f"host:read {CONFIG}", "host:list /etc/ssh/sshd_config.d", "host:read /etc/ssh/sshd_config.d/*"),
+    permissions=(
+        "host:run sshd -T",
+        f"host:read {CONFIG}",
+        "host:list /etc/ssh/sshd_config.d",
+        "host:read /etc/ssh/sshd_config.d/*",
+    ),
 )
 def server(host: Host) -> Iterator[Row]:
     """The SSH server as it would start from its usual configuration file, with every Match block of its files."""
@@ -31,7 +38,7 @@ def _settings(text: str) -> dict[str, str]:
     settings: dict[str, str] = {}
     for line in text.splitlines():
         keyword, _, value = line.partition(" ")
-        settings.setdefault(keyword, value)
+        settings.setdefault(ALIASES.get(keyword, keyword), value)
     return settings
 
 
@@ -54,7 +61,7 @@ def _blocks(host: Host, path: str, criteria: str, depth: int = 0) -> Iterator[di
                     for included in _glob(host, join(dirname(CONFIG), pattern.strip('"'))):
                         yield from _blocks(host, included, criteria, depth + 1)
             case (name, text) if not name.startswith("#"):
-                block.setdefault(name, text.strip('"'))
+                block.setdefault(ALIASES.get(name, name), text.strip('"'))
     if criteria and block:
         yield {"File": path, "Criteria": criteria, "Settings": block}
 
@@ -62,7 +69,9 @@ def _blocks(host: Host, path: str, criteria: str, depth: int = 0) -> Iterator[di
 def _glob(host: Host, pattern: str) -> Iterator[str]:
     folder, name = split(pattern)
     if re.search(r"[*?\[]", folder):
-        raise Unavailable(GapKind.UNSUPPORTED, f"the Include of {pattern} has a wild card in its folder, which is not followed")
+        raise Unavailable(
+            GapKind.UNSUPPORTED, f"the Include of {pattern} has a wild card in its folder, which is not read"
+        )
     for entry in host.list(folder, absent_ok=True) or ():
         if fnmatchcase(entry, name) and not entry.startswith("."):
             yield join(folder, entry)
@@ -108,7 +117,11 @@ def no_password_login(server: Record) -> Verdict:
     """
     keywords = ("passwordauthentication", "kbdinteractiveauthentication")
     loosened = [text for keyword in keywords for text in _loosened(server, keyword, ("no",))]
-    return fail("; ".join(loosened) + "; the limit is no") if loosened else ok("password and keyboard-interactive authentication are off")
+    return (
+        fail("; ".join(loosened) + "; the limit is no")
+        if loosened
+        else ok("password and keyboard-interactive authentication are off")
+    )
 
 
 @check(
@@ -133,4 +146,8 @@ def strong_ciphers(
     settings = server["sshd -T"]
     offered = [name for keyword in ("ciphers", "macs", "kexalgorithms") for name in settings[keyword].split(",")]
     found = [name for name in offered if any(fnmatchcase(name, pattern) for pattern in weak)]
-    return fail(f"weak algorithms are offered: {', '.join(found)}") if found else ok(f"{len(offered)} algorithms are offered, none of them weak")
+    return (
+        fail(f"weak algorithms are offered: {', '.join(found)}")
+        if found
+        else ok(f"{len(offered)} algorithms are offered, none of them weak")
+    )

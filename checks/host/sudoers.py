@@ -56,4 +56,6 @@ def no_passwordless_all(rule: Record) -> Verdict:
 
 
 def _names(members: list[Record]) -> str:
-    return ", ".join(("%" if kind == "usergroup" else "") + str(name) for member in members for kind, name in member.items())
+    return ", ".join(
+        ("%" if kind == "usergroup" else "") + str(name) for member in members for kind, name in member.items()
+    )

@@ -78,7 +78,11 @@ def offset_small(clock: Record, *, max_offset_ms: float = 500.0) -> Verdict:
     if state.offset_ms is None:
         raise Unavailable(GapKind.UNSUPPORTED, f"{clock['Program']} tells no offset")
     observed = f"the clock is off by {state.offset_ms:.3f} ms"
-    return ok(observed) if abs(state.offset_ms) <= max_offset_ms else fail(f"{observed}; the limit is {max_offset_ms:g} ms")
+    return (
+        ok(observed)
+        if abs(state.offset_ms) <= max_offset_ms
+        else fail(f"{observed}; the limit is {max_offset_ms:g} ms")
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,18 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from collector.api import (
-    GapKind, Host, Record, Row, Unavailable, Verdict, check, days_between, fail, instant, ok, source,
+    GapKind,
+    Host,
+    Record,
+    Row,
+    Unavailable,
+    Verdict,
+    check,
+    days_between,
+    fail,
+    instant,
+    ok,
+    source,
 )  # fmt: skip
 
 APT = (
@@ -25,15 +36,18 @@ DNF = ("dnf", "--quiet", "--cacheonly", "--setopt=logfilelevel=0", "updateinfo",
     key="Manager",
     per="connection",
     permissions=(
-        "host:list /etc", "host:list /var/lib/apt/lists", "host:read /var/lib/apt/lists/*", "host:run apt-get --simulate",
-        "host:list /var/cache/dnf", "host:read /var/cache/dnf/*/repodata/repomd.xml", "host:run dnf --cacheonly updateinfo",
+        "host:list /etc", "host:list /var/lib/apt/lists", "host:read /var/lib/apt/lists/*",
+        "host:run apt-get --simulate dist-upgrade", "host:list /var/cache/dnf",
+        "host:read /var/cache/dnf/*/repodata/repomd.xml", "host:run dnf --cacheonly updateinfo list",
     ),
 )  # fmt: skip
 def updates(host: Host) -> Iterator[Row]:
-    """The package managers of this machine, each with the pending updates it knows and the age of what it knows."""
+    """The package managers of this machine, each with the pending updates it knows and the age of its lists."""
     configured = {"apt", "dnf"} & set(host.list("/etc"))
     if not configured:
-        raise Unavailable(GapKind.UNSUPPORTED, "neither apt nor dnf is set up on this machine; no other manager is read")
+        raise Unavailable(
+            GapKind.UNSUPPORTED, "neither apt nor dnf is set up on this machine; no other manager is read"
+        )
     if "apt" in configured:
         yield {"Manager": "apt", "Lists": list(_apt_lists(host)), "Pending": host.attempt_run(*APT)}
     if "dnf" in configured:
@@ -70,7 +84,7 @@ def _rfc3339(moment: datetime) -> str:
     each="host.updates",
 )
 def security_applied(manager: Record, *, as_of: datetime, max_list_age_days: int = 7) -> Verdict:
-    """Every security update the package manager knows is installed, and what it knows is at most ``max_list_age_days`` old.
+    """Every known security update is installed, and the list of them is at most ``max_list_age_days`` old.
 
     Source: ``apt-get --simulate dist-upgrade`` (Inst lines from a ``-security`` archive, holds ignored) and the Date of
     the security list; ``dnf updateinfo list --security`` and the revision of the metadata. A stale list proves nothing,
@@ -83,7 +97,9 @@ def security_applied(manager: Record, *, as_of: datetime, max_list_age_days: int
         return fail(f"{len(pending)} security updates are pending: {named}; the limit is 0")
     dates = [part["Date"] for part in manager["Lists"]]
     if not dates or None in dates:
-        raise Unavailable(GapKind.UNPROVEN, f"{manager['Manager']} has no dated list of security updates on this machine")
+        raise Unavailable(
+            GapKind.UNPROVEN, f"{manager['Manager']} has no dated list of security updates on this machine"
+        )
     oldest = min(instant(date) for date in dates)
     age_days = days_between(oldest, as_of)
     if age_days > max_list_age_days:

@@ -141,8 +141,19 @@ class Connection:
         return tuple(values)
 
 
-def stream(connection: Connection, rows: Iterable[Row]) -> Iterator[tuple[Row, tuple[int, ...]]]:
-    """Rows of a source, each with the replies it rests on; deferred parts are awaited in order.
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A row and the replies it rests on, as manifest line numbers."""
+
+    row: Row
+    refs: tuple[int, ...]
+    """Replies the whole row rests on: its page, and what was asked before it."""
+    parts: dict[str, tuple[int, ...]]
+    """Replies that one field of the row rests on alone, by its name."""
+
+
+def stream(connection: Connection, rows: Iterable[Row]) -> Iterator[Read]:
+    """Rows of a source with the replies they rest on; deferred parts are awaited in order.
 
     Raises:
         Unavailable: the list broke off; every row read before that has been yielded.
@@ -162,9 +173,15 @@ def stream(connection: Connection, rows: Iterable[Row]) -> Iterator[tuple[Row, t
         raise broken
 
 
-def _settled(row: Row, refs: set[int]) -> tuple[Row, tuple[int, ...]]:
-    settled = {name: _settle(value, refs) for name, value in row.items()}
-    return settled, tuple(sorted(refs))
+def _settled(row: Row, refs: set[int]) -> Read:
+    settled: Row = {}
+    parts: dict[str, tuple[int, ...]] = {}
+    for name, value in row.items():
+        told: set[int] = set()
+        settled[name] = _settle(value, told)
+        if told:
+            parts[name] = tuple(sorted(told))
+    return Read(settled, tuple(sorted(refs)), parts)
 
 
 def _settle(value: Any, refs: set[int]) -> Any:

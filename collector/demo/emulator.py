@@ -1,7 +1,8 @@
 """The demo's AWS account as a process of its own: moto on loopback, seeded, its ages set back.
 
 ``python -m collector.demo.emulator FOLDER`` writes ``FOLDER/expected.json`` and then ``FOLDER/ready.json``
-(endpoint and number of resources), and serves until its standard input is closed.
+(endpoint and number of resources), and serves until its standard input is closed. Three operations of AWS Backup
+that moto 5.2 does not have, and the root user's line of the credential report, are added here.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import json
 import logging
 import os
 import sys
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +23,19 @@ os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 def main(folder: Path) -> None:
     """Serve until standard input is closed."""
     import boto3
-    from moto.iam.models import iam_backends
-    from moto.server import ThreadedMotoServer
-    from werkzeug.serving import WSGIRequestHandler
+    from moto.iam.models import IAMBackend, iam_backends
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import WSGIRequestHandler, make_server
 
     from collector.demo import estate
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     WSGIRequestHandler.protocol_version = "HTTP/1.1"
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    endpoint = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+    IAMBackend.get_credential_report = _with_root(IAMBackend.get_credential_report, estate.ROOT_LINE)
+    application = WithBackups(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    endpoint = f"http://127.0.0.1:{server.port}"
     session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing")  # noqa: S106
     clients: dict[tuple[str, str], Any] = {}
 
@@ -46,7 +51,37 @@ def main(folder: Path) -> None:
     ready.write_text(json.dumps({"endpoint": endpoint, "resources": seeded.resources}), "utf8")
     ready.rename(folder / "ready.json")
     sys.stdin.read()
-    server.stop()
+    server.shutdown()
+
+
+def _with_root(report: Callable[[Any], str], line: str) -> Callable[[Any], str]:
+    """moto's credential report with the line of the root user, which AWS writes first."""
+
+    def with_root(backend: Any) -> str:
+        header, _, users = report(backend).partition("\n")
+        return f"{header}\n{line}\n{users}"
+
+    return with_root
+
+
+class WithBackups:
+    """Answers what moto has no answer to, from the estate; everything else goes to moto."""
+
+    def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        """One request."""
+        from collector.demo import estate
+
+        credential = environ.get("HTTP_AUTHORIZATION", "")
+        if environ["REQUEST_METHOD"] == "GET" and "/backup/aws4_request" in credential:
+            answer = estate.backups(environ["PATH_INFO"], home=f"/{estate.HOME}/" in credential)
+            if answer is not None:
+                body = json.dumps(answer).encode()
+                start("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+                return [body]
+        return self._application(environ, start)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,11 @@ from typing import Any
 HOME, AWAY = "eu-central-1", "eu-west-1"
 REGIONS = (HOME, AWAY)
 ACCOUNT = "123456789012"
+ROOT_LINE = (
+    f"<root_account>,arn:aws:iam::{ACCOUNT}:root,2023-01-10T08:00:00+00:00,not_supported,2024-03-01T09:00:00+00:00,not_supported,not_supported,"
+    "false,false,N/A,N/A,N/A,N/A,false,N/A,N/A,N/A,N/A,false,N/A,false,N/A"
+)
+"""The root user in the credential report: long not used, and without MFA."""
 PARTNER = "210987654321"
 """An account this estate trusts knowingly."""
 STRANGER = "999988887777"
@@ -169,9 +174,9 @@ def _policies(iam: Any, seeded: Seeded) -> None:
         ("pass-any-role", _allow(["iam:PassRole", "lambda:CreateFunction", "lambda:InvokeFunction"]), "iam.no-admin-policies", "iam.no-escalation-policies"),
         ("write-logs", _allow(["logs:CreateLogStream", "logs:PutLogEvents"]), "iam.no-admin-policies iam.no-escalation-policies", ""),
     ):  # fmt: skip
-        iam.create_policy(PolicyName=name, PolicyDocument=_document(statement))
+        made = iam.create_policy(PolicyName=name, PolicyDocument=_document(statement))
         seeded.made()
-        seeded.expect(name, good=good, bad=bad)
+        seeded.expect(made["Policy"]["Arn"], good=good, bad=bad)
 
 
 def _roles(iam: Any, seeded: Seeded) -> None:
@@ -450,6 +455,8 @@ def _balancers(client: Client, seeded: Seeded) -> None:
         balancer = elb.create_load_balancer(Name=name, Subnets=subnets, Type="application")["LoadBalancers"][0][
             "LoadBalancerArn"
         ]
+        logs = [{"Key": "access_logs.s3.enabled", "Value": "true" if protocol == "HTTPS" else "false"}]
+        elb.modify_load_balancer_attributes(LoadBalancerArn=balancer, Attributes=logs)
         target = elb.create_target_group(Name=name, Protocol="HTTP", Port=80, VpcId=vpc)["TargetGroups"][0][
             "TargetGroupArn"
         ]
@@ -466,7 +473,7 @@ def _balancers(client: Client, seeded: Seeded) -> None:
             **tls,
         )
         seeded.made()
-        seeded.expect(name, **{"good" if tls else "bad": "elbv2.tls-listeners"})
+        seeded.expect(name, **{"good" if tls else "bad": "elbv2.tls-listeners elbv2.access-logs"})
 
 
 def _secrets(client: Client, seeded: Seeded) -> None:
@@ -477,6 +484,8 @@ def _secrets(client: Client, seeded: Seeded) -> None:
 
 
 def _images(client: Client, seeded: Seeded) -> None:
+    filters = [{"filter": name, "filterType": "WILDCARD"} for name in ("web", "worker")]
+    rules = [{"scanFrequency": "SCAN_ON_PUSH", "repositoryFilters": filters}]
     for region, name, good in ((HOME, "web", True), (HOME, "worker", True), (AWAY, "scratch", False)):
         client("ecr", region).create_repository(
             repositoryName=name,
@@ -485,11 +494,12 @@ def _images(client: Client, seeded: Seeded) -> None:
         )
         seeded.made()
         seeded.expect(name, **{"good" if good else "bad": "ecr.scan-on-push ecr.tags-immutable"})
+    client("ecr", HOME).put_registry_scanning_configuration(scanType="BASIC", rules=rules)
 
 
 def _trails(client: Client, seeded: Seeded) -> None:
     trail = client("cloudtrail", HOME)
-    trail.create_trail(
+    made = trail.create_trail(
         Name="organisation",
         S3BucketName="audit-logs",
         IsMultiRegionTrail=True,
@@ -498,12 +508,12 @@ def _trails(client: Client, seeded: Seeded) -> None:
     )
     trail.start_logging(Name="organisation")
     client("s3", AWAY).create_bucket(Bucket="trail-away", CreateBucketConfiguration={"LocationConstraint": AWAY})
-    client("cloudtrail", AWAY).create_trail(
+    other = client("cloudtrail", AWAY).create_trail(
         Name="experiment", S3BucketName="trail-away", IsMultiRegionTrail=False, EnableLogFileValidation=False
     )
     seeded.made(3)
-    seeded.expect("organisation", good="cloudtrail.log-file-validation", bad="cloudtrail.log-encryption")
-    seeded.expect("experiment", bad="cloudtrail.log-file-validation")
+    seeded.expect(made["TrailARN"], good="cloudtrail.log-file-validation", bad="cloudtrail.log-encryption")
+    seeded.expect(other["TrailARN"], bad="cloudtrail.log-file-validation")
     seeded.expect("demo", good="cloudtrail.multi-region-logging")
     recorder = client("config", HOME)
     recorder.put_configuration_recorder(
@@ -532,6 +542,39 @@ def _backups(client: Client, seeded: Seeded) -> None:
     }
     backup.create_backup_plan(BackupPlan={"BackupPlanName": "databases", "Rules": [rule]})
     seeded.made(2)
+    seeded.expect("demo", good="backup.plan-exists backup.job-success")
+    seeded.expect(f"demo/{HOME}", good="backup.databases-protected")
+    seeded.expect(f"demo/{AWAY}", bad="backup.databases-protected")
+
+
+def backups(path: str, *, home: bool) -> dict[str, Any] | None:
+    """What AWS Backup says of the estate: nightly jobs of 30 days over the databases at home, one of them failed."""
+    if path.endswith("/selections/"):
+        return {
+            "BackupSelectionsList": [
+                {"SelectionId": "s-1", "SelectionName": "databases", "BackupPlanId": path.split("/")[3]}
+            ]
+        }
+    databases = [f"arn:aws:rds:{HOME}:{ACCOUNT}:db:{name}" for name in ("orders", "people")] if home else []
+    if path == "/resources/":
+        made = [{"ResourceArn": arn, "ResourceType": "RDS", "LastBackupTime": _ago(0.4)} for arn in databases]
+        return {"Results": made}
+    if path == "/backup-jobs/":
+        jobs = [
+            {
+                "BackupJobId": f"{arn.rpartition(':')[2]}-{night}", "BackupVaultName": "main", "ResourceArn": arn, "ResourceType": "RDS",
+                "State": "FAILED" if (night, arn) == (11, databases[0]) else "COMPLETED",
+                "CreationDate": _ago(night + 0.5), "CompletionDate": _ago(night + 0.4),
+            }
+            for arn in databases
+            for night in range(30)
+        ]  # fmt: skip
+        return {"BackupJobs": jobs}
+    return None
+
+
+def _ago(days: float) -> float:
+    return (datetime.now(UTC) - timedelta(days=days)).timestamp()
 
 
 def make_old(days: int) -> datetime:

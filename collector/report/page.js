@@ -327,7 +327,7 @@ const sections = [
         h("tbody", null, FRAMEWORKS.map((tab, place) => h("tr", null, h("td", null, tab.label), Object.keys(RESULTS).map((result) => cell(tab.items.filter((control) => control.result === result).length, "#controls", () => { choose(place); tab.list.reset(result); }))))))) : h("p", { class: "note" }, "No control was concluded in this run."))),
   ]],
   ["unread", "Not read", data.gaps.length + data.silent_checks.length, [
-    data.gaps.length ? [h("p", { class: "lead" }, "Nothing is concluded from what stands here; every check that needed it says UNKNOWN."), gapTable(data.gaps, true)]
+    data.gaps.length ? [h("p", { class: "lead" }, "Nothing is concluded from what stands here" + (data.state === "complete" ? "; every check that needed it says UNKNOWN." : ".")), gapTable(data.gaps, true)]
       : h("p", { class: "lead" }, data.state === "complete" ? `All ${many(data.tasks.length, "planned list")} were read to the end.` : "No gap is on record; the run was aborted, see above."),
     data.silent_checks.length > 0 && [h("h3", null, "Checks that were planned and gave no result"), h("p", null, data.silent_checks.map((id, place) => [place ? ", " : "", checkLink(id)]))],
     data.disabled.length > 0 && [h("h3", null, "Checks that were switched off"), h("table", { id: "disabled" }, h("thead", null, h("tr", null, ["Check", "Reason given", "By"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, data.disabled.map((item) => h("tr", null, h("td", null, code(item.id)), h("td", null, item.reason), h("td", null, item.by)))))],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from evidence_store.keys import FileSigner
+from evidence_store.keys import FileSigner, PublicKey
 from evidence_store.store import Store
 
 ORIGIN = "evidence.acme.example/prod"
@@ -26,6 +27,23 @@ class Clock:
     def __call__(self) -> datetime:
         self.time += timedelta(seconds=1)
         return self.time
+
+
+@pytest.fixture(autouse=True)
+def _remembered_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signature check is a pure function, and the tests ask for the same ones thousands of times: remember them."""
+
+    @functools.lru_cache(maxsize=4096)
+    def verifies(raw: bytes, signature: bytes, message: bytes) -> bool:
+        return plain(keys[raw], signature, message)
+
+    plain, keys = PublicKey.verifies, {}
+
+    def remembered(self: PublicKey, signature: bytes, message: bytes) -> bool:
+        keys[self.raw] = self
+        return verifies(self.raw, signature, message)
+
+    monkeypatch.setattr(PublicKey, "verifies", remembered)
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,19 @@ def test_openssl_verifies_an_envelope_without_us(envelope: bytes, signer: FileSi
     (tmp_path / "pae").write_bytes(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(payload) + payload)
     (tmp_path / "sig").write_bytes(base64.b64decode(value["signatures"][0]["sig"]))
     (tmp_path / "key.pem").write_text(signer.public.pem())
-    command = "openssl pkeyutl -verify -pubin -inkey key.pem -rawin -in pae -sigfile sig".split()
+    command = [
+        "openssl",
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        "key.pem",
+        "-rawin",
+        "-in",
+        "pae",
+        "-sigfile",
+        "sig",
+    ]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
     (tmp_path / "pae").write_bytes(b"DSSEv1 28 application/vnd.in-toto+json %d " % len(payload) + payload + b" ")
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode != 0

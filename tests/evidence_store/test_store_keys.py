@@ -74,13 +74,14 @@ def test_another_kind_of_key_is_refused(tmp_path: Path) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     sealed = subprocess.run(
-        ["openssl", "pkcs8", "-topk8", "-scrypt", "-passout", "pass:secret"], input=plain, capture_output=True, check=True
+        ["openssl", "pkcs8", "-topk8", "-scrypt", "-passout", "pass:secret"],
+        input=plain,
+        capture_output=True,
+        check=True,
     ).stdout
     with pytest.raises(KeyFileError, match="not Ed25519"):
         keys.load_key_file(private(tmp_path, sealed), b"secret")
-    spki = key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     for data in (spki, b"", b"\x30\x00"):
         with pytest.raises(VerificationError):
             keys.PublicKey.from_spki(data)

@@ -81,7 +81,7 @@ def test_a_bomb_unpacks_no_further_than_its_header_says() -> None:
 def test_damage_to_a_body_is_named() -> None:
     data = b"content " * 50
     frame, packed = frame_of(data)
-    other, other_packed = frame_of(b"x" * len(data))
+    _, other_packed = frame_of(b"x" * len(data))
     with pytest.raises(ValueError, match="other content"):
         pack.decode(frame, other_packed, None)
     with pytest.raises(ValueError, match="other content"):
@@ -149,7 +149,16 @@ def test_an_endless_line_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         lines.spell(0, {"x": "y" * (2 << 20)})
 
 
-@pytest.mark.parametrize("line", [b"{}", b'{"i":1,"salt":"%s"}' % (b"x" * 22), b'{"i":0}', b'{"i":0,"salt":"x"}', b'{"i":false,"salt":"%s"}' % (b"x" * 22), b"[]", b""])  # fmt: skip
+SALT = b"x" * 22
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}", b'{"i":1,"salt":"%s"}' % SALT, b'{"i":0}', b'{"i":0,"salt":"x"}', b'{"i":false,"salt":"%s"}' % SALT,
+        b"[]", b"",
+    ],
+)  # fmt: skip
 def test_a_line_without_its_number_or_salt_is_refused(line: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any refusal will do
         lines.parse(0, line)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,28 +13,11 @@ from hypothesis import strategies as st
 
 from evidence_store import layout, log
 from evidence_store.errors import StoreError, TamperedError
-from evidence_store.keys import FileSigner, PublicKey
+from evidence_store.keys import FileSigner
 from evidence_store.store import Store
 from evidence_store.verify import Verification, verify_store
 
 ORIGIN = "evidence.acme.example/prod"
-
-
-@pytest.fixture(autouse=True)
-def _remembered_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signature check is a pure function of key, signature and message: remember it, the tests repeat millions."""
-
-    @functools.lru_cache(maxsize=4096)
-    def verifies(raw: bytes, signature: bytes, message: bytes) -> bool:
-        return plain(keys[raw], signature, message)
-
-    plain, keys = PublicKey.verifies, {}
-
-    def remembered(self: PublicKey, signature: bytes, message: bytes) -> bool:
-        keys[self.raw] = self
-        return verifies(self.raw, signature, message)
-
-    monkeypatch.setattr(PublicKey, "verifies", remembered)
 
 
 def sealed_files(root: Path) -> list[str]:
@@ -134,7 +116,8 @@ def test_every_pair_of_swapped_files_is_detected(sealed: Path, signer: FileSigne
     [
         "extra", "runs/extra", "runs/00000001/extra", "runs/00000009/plan.json", "log/extra", "keys/evil.pem",
         "log/checkpoints/000000000099.note", "log/checkpoints/000000000000.note", "log/checkpoints/1.note",
-        "spool/extra", "spool/00000009/extra", "runs/00000001/deep/deeper/deepest/file", "new\nline\x1b[31m", "index.sqlite",
+        "spool/extra", "spool/00000009/extra", "runs/00000001/deep/deeper/deepest/file", "new\nline\x1b[31m",
+        "index.sqlite",
     ],
 )  # fmt: skip
 def test_every_added_file_is_named(sealed: Path, signer: FileSigner, name: str) -> None:
@@ -219,18 +202,12 @@ def test_leaves_of_another_store_by_the_same_key_are_refused(sealed: Path, signe
         for _ in range(7):
             store.append("waiver", {"id": "W"})
     shutil.copy(ram / "other" / layout.ENTRIES, sealed / layout.ENTRIES)
-    assert layout.ENTRIES in names(verify_store(sealed, key=signer.keyid)) or not verify_store(sealed, key=signer.keyid).ok
+    assert layout.note_name(8) in names(verify_store(sealed, key=signer.keyid))
     for name in sealed_files(ram / "other"):
         if name.startswith("log/"):
             shutil.copy(ram / "other" / name, sealed / name)
     found = verify_store(sealed, key=signer.keyid)
     assert {"STORE.json", "runs/00000001", "runs/00000002", "runs/00000003"} <= names(found)
-
-
-def signed_by_hand(path: Path, signer: FileSigner, kind: str, facts: dict[str, object], subject: dict[str, str]) -> None:
-    with Store.open(path, signer=signer) as store:
-        assert store._log is not None
-        store._log.append(kind, facts, subject)
 
 
 @pytest.mark.parametrize(
@@ -245,16 +222,27 @@ def signed_by_hand(path: Path, signer: FileSigner, kind: str, facts: dict[str, o
     ],
 )
 def test_a_key_holder_cannot_make_the_log_contradict_itself(
-    sealed: Path, signer: FileSigner, kind: str, facts: dict[str, object], subject: dict[str, str], message: str
-) -> None:
-    with pytest.raises(TamperedError, match=message):
-        signed_by_hand(sealed, signer, kind, facts, subject)
-    framed = (sealed / layout.ENTRIES).read_bytes()
-    assert verify_store(sealed, key=signer.keyid).ok or b"" != framed
+    sealed: Path, signer: FileSigner, kind: str, facts: dict[str, object], subject: dict[str, str], message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    with Store.open(sealed, signer=signer) as store:
+        assert store._log is not None
+        with pytest.raises(TamperedError, match=message):
+            store._log.append(kind, facts, subject)
+        assert verify_store(sealed, key=signer.keyid).ok, "our writer does not write it"
+        with monkeypatch.context() as patch:
+            patch.setattr("evidence_store.writer.tell", lambda runs, leaf: None)
+            patch.setattr("evidence_store.history.tell", lambda runs, leaf: None)
+            patch.setattr(log, "KINDS", (*log.KINDS, kind))
+            store._log.append(kind, facts, subject)
+    found = verify_store(sealed, key=signer.keyid)
+    assert names(found) >= {layout.ENTRIES}
+    assert any(message in problem.what for problem in found.problems)
 
 
 @pytest.mark.parametrize(
-    "anchors", [[1], [{"kind": "tsr"}], [{"kind": "tsr", "checkpointSize": "x", "authority": "../..", "sha256": "y"}], 7]
+    "anchors",
+    [[1], [{"kind": "tsr"}], [{"kind": "tsr", "checkpointSize": "x", "authority": "../..", "sha256": "y"}], 7],
 )
 def test_an_anchor_leaf_that_names_nothing_possible_is_a_problem(
     sealed: Path, signer: FileSigner, anchors: object
@@ -273,11 +261,11 @@ def test_a_policy_this_release_does_not_know_is_not_passed_over(
 
 
 @pytest.fixture
-def fuzzed(sealed: Path) -> Iterator[Path]:
-    yield sealed
+def fuzzed(sealed: Path) -> Path:
+    return sealed
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_splice_passes_and_none_escapes_as_another_exception(
     fuzzed: Path, signer: FileSigner, data: st.DataObject

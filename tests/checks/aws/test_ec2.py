@@ -226,7 +226,7 @@ def test_images(aws_world: AwsWorld) -> None:
 
 
 def test_encryption_by_default(aws_world: AwsWorld) -> None:
-    name = "ebs-encryption-by-default"
+    name = "ebs-encryption-default"
     reading = aws_world.read("aws.ec2.ebs-encryption-default")
     assert_replays(aws_world, reading)
     assert outcomes(reading) == {"ebs-default-encryption": {name: Outcome.FAIL}}
