@@ -12,9 +12,26 @@ from typing import Any, Literal, Protocol
 from collector.model import GapKind, Outcome, Record, Refused, Row, Unavailable, Verdict, instant
 
 __all__ = [
-    "Aws", "Check", "GapKind", "Host", "Record", "Redaction", "Refused", "Row", "Source", "Tls", "Unavailable",
-    "Verdict", "check", "days_between", "fail", "instant", "ok", "skip", "source",
-]  # fmt: skip
+    "Aws",
+    "Check",
+    "GapKind",
+    "Host",
+    "Record",
+    "Redaction",
+    "Refused",
+    "Row",
+    "Source",
+    "Tls",
+    "Unavailable",
+    "Verdict",
+    "check",
+    "days_between",
+    "fail",
+    "instant",
+    "ok",
+    "skip",
+    "source",
+]
 
 Severity = Literal["low", "medium", "high", "critical"]
 Per = Literal["connection", "account", "region"]
@@ -34,12 +51,12 @@ class Aws(Protocol):
         """The records under ``rows`` of every page, to the last one; breaks off as a gap otherwise."""
 
     def call(self, service: str, operation: str, *, absent: Sequence[str] = (), region: str = "", **params: Any) -> Any:
-        """One reply, now; ``None`` for an ``absent`` error code. A refusal ends the source: use it for what all rows need."""
+        """One reply, now; ``None`` for an ``absent`` error code. A refusal ends the source: for what all rows need."""
 
     def attempt(
         self, service: str, operation: str, *, absent: Sequence[str] = (), region: str = "", **params: Any
     ) -> Any:
-        """One reply, deferred: to be put in a row. ``None`` for an ``absent`` error code; a refusal makes its checks UNKNOWN."""
+        """One reply, deferred, to be put in a row; ``None`` for an ``absent`` error code. A refusal: checks UNKNOWN."""
 
     def attempt_all(
         self, service: str, operation: str, *, rows: str, absent: Sequence[str] = (), region: str = "", **params: Any
@@ -242,8 +259,17 @@ def check(
             if default is inspect.Parameter.empty:
                 raise TypeError(f"check {id}: limit {name} needs a default")
         return Check(
-            id, title, severity, (each,) if each else tuple(over), bool(each), across, keywords, wants_as_of,
-            aliases, retired, function,
-        )  # fmt: skip
+            id,
+            title,
+            severity,
+            (each,) if each else tuple(over),
+            bool(each),
+            across,
+            keywords,
+            wants_as_of,
+            aliases,
+            retired,
+            function,
+        )
 
     return declare

@@ -129,7 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             traceback.print_exc()
         print(
-            f"error: the program failed: {type(error).__name__}\nnext:  run again with --debug and report what it prints",
+            f"error: the program failed: {type(error).__name__}\n"
+            "next:  run again with --debug and report what it prints",
             file=sys.stderr,
         )
         return 3

@@ -93,20 +93,32 @@ def run(arguments: Arguments) -> int:
     wanted, connections = _wanted(arguments, bench), _connections(arguments, bench.config)
     with _signalled() as stop, _writable_store(bench.config) as store, Progress() as progress:
         sealed = running.run(
-            bench, store, trigger="command line", stop=stop, wanted=wanted, selection=_selection(arguments), connections=connections,
-            progress=progress.finished, planned=progress.planned,
-        )  # fmt: skip
+            bench,
+            store,
+            trigger="command line",
+            stop=stop,
+            wanted=wanted,
+            selection=_selection(arguments),
+            connections=connections,
+            progress=progress.finished,
+            planned=progress.planned,
+        )
     results = sealed.results
     summary = {
-        "schema": "affidavit.run/1", "run": sealed.number, "outcome": "incomplete" if results.incomplete else "complete",
-        "counts": dict(results.counts), "gaps": len(results.gaps), "store": str(bench.config.store.path),
-    }  # fmt: skip
+        "schema": "affidavit.run/1",
+        "run": sealed.number,
+        "outcome": "incomplete" if results.incomplete else "complete",
+        "counts": dict(results.counts),
+        "gaps": len(results.gaps),
+        "store": str(bench.config.store.path),
+    }
     if arguments.json:
         print(json.dumps(summary))
     else:
         counts = ", ".join(f"{count} {outcome}" for outcome, count in results.counts.items() if count)
         print(
-            f"run {sealed.number} is sealed in {bench.config.store.path}: {counts or 'no findings'}; {len(results.gaps)} gaps"
+            f"run {sealed.number} is sealed in {bench.config.store.path}: "
+            f"{counts or 'no findings'}; {len(results.gaps)} gaps"
         )
         print(f"next: affidavit report --config {arguments.config}")
     return results.exit_code
@@ -146,11 +158,22 @@ def rerun(arguments: Arguments) -> int:
     with Store.open(arguments.path, key=arguments.key) as store:
         outcome = perform(store.run(arguments.run), sealed_code=arguments.sealed_code)
     if arguments.json:
-        print(json.dumps({
-            "schema": "affidavit.rerun/1", "run": outcome.number, "equal": outcome.equal, "lines": outcome.lines, "findings": outcome.findings,
-            "replies": outcome.replies, "unused": outcome.unused, "differences": [str(one) for one in outcome.differences],
-            "changedCode": list(outcome.changed_code), "changedFiles": list(outcome.changed_files),
-        }))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "schema": "affidavit.rerun/1",
+                    "run": outcome.number,
+                    "equal": outcome.equal,
+                    "lines": outcome.lines,
+                    "findings": outcome.findings,
+                    "replies": outcome.replies,
+                    "unused": outcome.unused,
+                    "differences": [str(one) for one in outcome.differences],
+                    "changedCode": list(outcome.changed_code),
+                    "changedFiles": list(outcome.changed_files),
+                }
+            )
+        )
     else:
         for difference in outcome.differences:
             print(difference)
@@ -257,9 +280,11 @@ def list_(arguments: Arguments) -> int:
 
 
 _COLUMNS = {
-    "checks": ("id", "severity", "title"), "sources": ("id", "per", "definition"),
-    "controls": ("framework", "edition", "id", "title"), "mappings": ("framework", "control", "check", "strength", "aspect"),
-}  # fmt: skip
+    "checks": ("id", "severity", "title"),
+    "sources": ("id", "per", "definition"),
+    "controls": ("framework", "edition", "id", "title"),
+    "mappings": ("framework", "control", "check", "strength", "aspect"),
+}
 
 
 def _mapping_row(row: Any) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Errors a person reads: what is wrong, and what to do next."""
 
+import traceback
+from pathlib import Path
+
 
 class AffidavitError(Exception):
     """Something a person must act on; the command line prints it as two lines."""
@@ -25,3 +28,10 @@ class RerunError(AffidavitError):
     """A sealed run cannot be re-performed as it was recorded."""
 
     exit_code = 4
+
+
+def crash(error: BaseException) -> str:
+    """Type, place and message of an unexpected error, the same on every machine."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}: {str(error)[:200]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import orjson
 
 from collector.api import Source
 from collector.connect.base import Connection, stream
+from collector.errors import crash
 from collector.model import GAP_KEY, Gap, GapKind, Population, Row, Shard, Task, Unavailable
 
 
@@ -48,10 +48,16 @@ def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Sha
             "the source asked nothing, so nothing shows that its list is complete",
         )
     population = Population(
-        task, rows, "unproven" if gap else "terminal-page", gap,
-        tuple(Gap(task.dataset, task.scope, GapKind(kind), reason, operation, tuple(who)) for (kind, reason, operation), who in sorted(partial.items())),
+        task,
+        rows,
+        "unproven" if gap else "terminal-page",
+        gap,
+        tuple(
+            Gap(task.dataset, task.scope, GapKind(kind), reason, operation, tuple(who))
+            for (kind, reason, operation), who in sorted(partial.items())
+        ),
         replies,
-    )  # fmt: skip
+    )
     return Shard(population, path)
 
 
@@ -70,13 +76,6 @@ def resource_key(source: Source, row: Row) -> str:
     if not isinstance(value, str | int) or value == "":
         raise Unavailable(GapKind.MALFORMED, f"a record of {source.id} has no {source.key}")
     return str(value)
-
-
-def crash(error: BaseException) -> str:
-    """Type, place and message of an unexpected error, the same on every machine."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}: {str(error)[:200]}"
 
 
 def _note_gaps(value: Any, key: str, partial: dict[tuple[str, str, str], list[str]]) -> None:

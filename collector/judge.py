@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
 
 from collector.api import Check
-from collector.fetch import crash
+from collector.errors import crash
 from collector.model import Finding, Gap, Outcome, Record, Shard, Traced, Unavailable, Verdict, record
 
 Parameters = Mapping[str, Mapping[str, Any]]
@@ -58,20 +59,30 @@ def _judge_shard(checks: Sequence[Check], shard: Shard, bench: Bench) -> Iterato
         seen = True
         for check in checks:
             row = Traced(read.row)
-            finding = _ask(check, (row,), bench, read.key, shard.task.scope, lambda: read.refs_for(row.touched))
+            finding = _ask(check, (row,), bench, read.key, shard.task.scope, partial(read.refs_for, row.touched))
             yield finding if population.proven else _stopped(finding, population.gap)
     for check in checks:
         limits = bench.limits(check)
         if population.gap:
             yield Finding(
-                check.id, ALL, shard.task.scope, Outcome.UNKNOWN, f"the list could not be read: {population.gap.reason}",
-                population.replies, limits,
-            )  # fmt: skip
+                check.id,
+                ALL,
+                shard.task.scope,
+                Outcome.UNKNOWN,
+                f"the list could not be read: {population.gap.reason}",
+                population.replies,
+                limits,
+            )
         elif not seen:
             yield Finding(
-                check.id, NONE, shard.task.scope, Outcome.SKIP, f"no records in {shard.task.dataset}; the list is complete",
-                population.replies, limits,
-            )  # fmt: skip
+                check.id,
+                NONE,
+                shard.task.scope,
+                Outcome.SKIP,
+                f"no records in {shard.task.dataset}; the list is complete",
+                population.replies,
+                limits,
+            )
 
 
 def _judge_over(check: Check, shards: Sequence[Shard], bench: Bench) -> Iterator[Finding]:

@@ -283,9 +283,15 @@ class Finding:
     def as_row(self) -> Row:
         """How it is written in ``results.ndjson`` and in reports."""
         return {
-            "kind": "finding", "check": self.check, "resource": self.resource, "scope": self.scope,
-            "outcome": str(self.outcome), "reason": self.reason, "evidence": list(self.evidence), "params": dict(self.params),
-        }  # fmt: skip
+            "kind": "finding",
+            "check": self.check,
+            "resource": self.resource,
+            "scope": self.scope,
+            "outcome": str(self.outcome),
+            "reason": self.reason,
+            "evidence": list(self.evidence),
+            "params": dict(self.params),
+        }
 
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
@@ -302,6 +308,6 @@ def instant(text: str) -> datetime:
     Raises:
         ValueError: it is not RFC 3339 with a zone.
     """
-    if not isinstance(text, str) or not RFC3339.fullmatch(text):
+    if not RFC3339.fullmatch(text):
         raise ValueError(f"not an RFC 3339 time with a zone: {text!r}")
     return datetime.fromisoformat(text).astimezone(UTC)

@@ -87,9 +87,11 @@ def make(
     checks = tuple(
         check
         for check in sorted(library.checks.values(), key=lambda check: check.id)
-        if wanted(check) and check.id not in disabled and not check.retired
+        if wanted(check)
+        and check.id not in disabled
+        and not check.retired
         and {library.sources[dataset].connection for dataset in check.datasets} <= kinds
-    )  # fmt: skip
+    )
     if not checks:
         raise ConfigError(
             "no check is left to run", "name other checks or connections; affidavit list checks shows what there is"
@@ -101,7 +103,9 @@ def make(
     used = {task.dataset for task in tasks}
     limits = _plain(config.collection)
     document = {
-        "schema": SCHEMA, "organisation": config.organisation, "asOf": stamp(as_of),
+        "schema": SCHEMA,
+        "organisation": config.organisation,
+        "asOf": stamp(as_of),
         "collector": {"name": "affidavit", "version": collector.__version__},
         "config": {"sha256": config.sha256},
         "selection": selection,
@@ -110,23 +114,39 @@ def make(
         "tasks": [{"id": task.id, **_plain(task)} for task in tasks],
         "checks": [
             {
-                "id": check.id, "title": check.title, "severity": check.severity, "datasets": list(check.datasets), "each": check.each,
-                "module": check.module, "description": check.description, "params": {**check.params, **config.checks.parameters.get(check.id, {})},
+                "id": check.id,
+                "title": check.title,
+                "severity": check.severity,
+                "datasets": list(check.datasets),
+                "each": check.each,
+                "module": check.module,
+                "description": check.description,
+                "params": {**check.params, **config.checks.parameters.get(check.id, {})},
             }
             for check in checks
         ],
         "disabled": [{"id": item.id, "reason": item.reason, "by": item.by} for item in disabled.values()],
         "sources": [
             {
-                "id": source.id, "definition": source.definition, "filters": "none", "permissions": list(source.permissions), "key": source.key,
-                "per": source.per, "kind": source.kind, "module": source.module,
-                "redactions": [{"operation": item.operation, "path": item.json or item.regex, "reason": item.reason} for item in source.redactions],
+                "id": source.id,
+                "definition": source.definition,
+                "filters": "none",
+                "permissions": list(source.permissions),
+                "key": source.key,
+                "per": source.per,
+                "kind": source.kind,
+                "module": source.module,
+                "redactions": [
+                    {"operation": item.operation, "path": item.json or item.regex, "reason": item.reason}
+                    for item in source.redactions
+                ],
             }
-            for source in sorted(library.sources.values(), key=lambda source: source.id) if source.id in used
+            for source in sorted(library.sources.values(), key=lambda source: source.id)
+            if source.id in used
         ],
         "code": _digests(library.code),
         "files": _digests(files or {}),
-    }  # fmt: skip
+    }
     return Plan(config.organisation, as_of, places, tasks, checks, config.checks.parameters, limits, document)
 
 

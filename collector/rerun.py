@@ -115,9 +115,15 @@ def rerun(run: SealedRun, *, sealed_code: bool = False) -> Rerun:
         again = [_comparable(line) for line in conclude(plan, shards, catalogues, mappings).lines()]
         sealed = [_comparable(line) for line in run.results()]
         return Rerun(
-            run.number, len(sealed), sum(line["kind"] == "finding" for line in sealed), total, tuple(_differences(sealed, again)),
-            _changed(document["code"], library.code), _changed_mappings(document["files"]), sum(len(one.unused()) for one in wires),
-        )  # fmt: skip
+            run.number,
+            len(sealed),
+            sum(line["kind"] == "finding" for line in sealed),
+            total,
+            tuple(_differences(sealed, again)),
+            _changed(document["code"], library.code),
+            _changed_mappings(document["files"]),
+            sum(len(one.unused()) for one in wires),
+        )
 
 
 def _document(raw: bytes) -> dict[str, Any]:
@@ -191,9 +197,10 @@ def _sealed_library(run: SealedRun, document: Mapping[str, Any], folder: Path) -
 
 def _changed(sealed: list[dict[str, str]], code: Mapping[str, bytes]) -> tuple[str, ...]:
     return tuple(
-        item["file"] for item in sealed
+        item["file"]
+        for item in sealed
         if item["file"] not in code or hashlib.sha256(code[item["file"]]).hexdigest() != item["sha256"]
-    )  # fmt: skip
+    )
 
 
 def _changed_mappings(sealed: list[dict[str, str]]) -> tuple[str, ...]:

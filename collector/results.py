@@ -44,16 +44,26 @@ class Results:
             yield finding.as_row()
         for gap in self.gaps:
             yield {
-                "kind": "gap", "dataset": gap.dataset, "scope": gap.scope, "gap": str(gap.kind), "reason": gap.reason,
-                "operation": gap.operation, "resources": list(gap.resources),
-            }  # fmt: skip
+                "kind": "gap",
+                "dataset": gap.dataset,
+                "scope": gap.scope,
+                "gap": str(gap.kind),
+                "reason": gap.reason,
+                "operation": gap.operation,
+                "resources": list(gap.resources),
+            }
         for shard in self.shards:
             population = shard.population
             yield {
-                "kind": "population", "task": population.task.id, "dataset": population.task.dataset, "scope": population.task.scope,
-                "rows": population.rows, "basis": population.basis, "gap": str(population.gap.kind) if population.gap else None,
+                "kind": "population",
+                "task": population.task.id,
+                "dataset": population.task.dataset,
+                "scope": population.task.scope,
+                "rows": population.rows,
+                "basis": population.basis,
+                "gap": str(population.gap.kind) if population.gap else None,
                 "replies": list(population.replies),
-            }  # fmt: skip
+            }
         for control in self.controls:
             yield control.as_row()
 

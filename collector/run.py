@@ -99,9 +99,12 @@ def run(
     )
     planned(plan)
     opening_facts = {
-        "trigger": trigger, "scheduledFor": stamp(scheduled_for) if scheduled_for else None, "host": socket.gethostname(),
-        "config": {"sha256": config.sha256}, "collector": dict(plan.document["collector"]),
-    }  # fmt: skip
+        "trigger": trigger,
+        "scheduledFor": stamp(scheduled_for) if scheduled_for else None,
+        "host": socket.gethostname(),
+        "config": {"sha256": config.sha256},
+        "collector": dict(plan.document["collector"]),
+    }
     writer = store.begin(opening_facts, plan.raw)
     folder = Path(tempfile.mkdtemp(prefix="affidavit-"))
     try:
@@ -146,6 +149,11 @@ def _closing(results: Results) -> dict[str, Any]:
     denied = sum(kind == "denied" for kind in kinds)
     return {
         "outcome": "incomplete" if results.incomplete else "complete",
-        "coverage": {"planned": len(results.shards), "ok": len(results.shards) - len(kinds), "denied": denied, "error": len(kinds) - denied},
+        "coverage": {
+            "planned": len(results.shards),
+            "ok": len(results.shards) - len(kinds),
+            "denied": denied,
+            "error": len(kinds) - denied,
+        },
         "counts": dict(results.counts),
-    }  # fmt: skip
+    }

@@ -25,23 +25,39 @@ def checks_page() -> str:
     shown = defaultdict(list)
     for example in examples.load(DOCS.parent / "tests" / "checks", library.checks):
         shown[example.check].append(f"{example.outcome}: {example.run(library.checks[example.check])[1]}")
-    text = [MARK + "# Checks\n", f"{len(library.checks)} checks. A limit is changed under `checks.parameters` in the configuration.\n"]
+    text = [
+        MARK + "# Checks\n",
+        f"{len(library.checks)} checks. A limit is changed under `checks.parameters` in the configuration.\n",
+    ]
     for check in sorted(library.checks.values(), key=lambda check: check.id):
-        text += [f"## {check.id}\n", f"{check.title}. Severity {check.severity}; asks {', '.join(check.datasets)}; in `{check.module}`.\n"]
+        text += [
+            f"## {check.id}\n",
+            f"{check.title}. Severity {check.severity}; asks {', '.join(check.datasets)}; in `{check.module}`.\n",
+        ]
         text += [check.description + "\n"]
         if check.params:
             text += ["Limits: " + ", ".join(f"`{name}` = {value!r}" for name, value in check.params.items()) + "\n"]
-        text += ["Evidence for: " + "; ".join(controls[check.id]) + "\n", *(f"* {line}" for line in shown[check.id]), ""]
+        text += [
+            "Evidence for: " + "; ".join(controls[check.id]) + "\n",
+            *(f"* {line}" for line in shown[check.id]),
+            "",
+        ]
     return "\n".join(text)
 
 
 def sources_page() -> str:
     """Every dataset: its population, its key, and the permissions it needs."""
     library = plugins.load()
-    text = [MARK + "# Sources\n", f"{len(library.sources)} datasets. No filters are used unless the definition says so.\n"]
+    text = [
+        MARK + "# Sources\n",
+        f"{len(library.sources)} datasets. No filters are used unless the definition says so.\n",
+    ]
     text += ["| dataset | population | per | key | kind | permissions |", "|---|---|---|---|---|---|"]
     for source in sorted(library.sources.values(), key=lambda source: source.id):
-        text.append(f"| {source.id} | {source.definition} | {source.per} | {source.key} | {source.kind} | {', '.join(source.permissions)} |")
+        text.append(
+            f"| {source.id} | {source.definition} | {source.per} | {source.key} | {source.kind} "
+            f"| {', '.join(source.permissions)} |"
+        )
     return "\n".join(text) + "\n"
 
 
@@ -53,8 +69,9 @@ def cli_page() -> str:
         text += [f"## affidavit {name}\n", f"{command.description}\n", "| option | meaning |", "|---|---|"]
         for action in command._actions:
             if action.help and action.help != argparse.SUPPRESS:
+                value = f" {action.metavar}" if action.metavar and action.option_strings else ""
                 label = ", ".join(action.option_strings) or str(action.metavar or action.dest)
-                text.append(f"| `{label}{f' {action.metavar}' if action.metavar and action.option_strings else ''}` | {action.help} |")
+                text.append(f"| `{label}{value}` | {action.help} |")
         text.append("")
     return "\n".join(text)
 

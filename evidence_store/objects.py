@@ -13,6 +13,9 @@ from evidence_store.errors import TamperedError
 from evidence_store.fs import open_file
 from evidence_store.pack import Frame
 
+HELD_BYTES = 64 << 20
+"""Most memory spent on bodies that may be needed again; the oldest go first."""
+
 
 class Objects:
     """An index over packs, made from their headers; it is derived and holds no authority."""
@@ -21,6 +24,8 @@ class Objects:
         self._root = root
         self._unread = sorted(numbers)
         self._places: dict[str, tuple[str, Frame]] = {}
+        self._held: dict[str, bytes] = {}
+        self._held_bytes = 0
         self._lock = threading.RLock()
 
     def learn(self, number: int) -> None:
@@ -38,9 +43,20 @@ class Objects:
             self._read_headers()
             name = self._places[sha256][0] if sha256 in self._places else layout.RUNS
             try:
-                return pack.fetch(sha256, self._frame, self._data, {})
+                body = pack.fetch(sha256, self._frame, self._data, self._held)
             except (ValueError, OSError) as error:
                 raise TamperedError(name, str(error)) from error
+            self.hold(sha256, body)
+            return body
+
+    def hold(self, sha256: str, body: bytes) -> None:
+        """Remember a body that was checked: the next version of it is likely a difference to it."""
+        with self._lock:
+            if sha256 not in self._held and len(body) <= HELD_BYTES:
+                self._held[sha256] = body
+                self._held_bytes += len(body)
+            while self._held_bytes > HELD_BYTES:
+                self._held_bytes -= len(self._held.pop(next(iter(self._held))))
 
     def has(self, sha256: str) -> bool:
         """Whether a pack names this digest."""

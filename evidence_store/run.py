@@ -62,6 +62,7 @@ class RunWriter:
             earlier = self._usable(base)
             self._pack.write(pack.encode(data, sha256, earlier))
             self._held.add(sha256)
+            self._objects.hold(sha256, data)
         return sha256
 
     def add_reply(self, line: Mapping[str, Any]) -> int:

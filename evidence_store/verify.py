@@ -7,9 +7,10 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from evidence_store.tokens import TOKEN_LIMIT, Token, anchored, token_digests
 LAG_LIMIT_H = 100_000
 CLOCK_SKEW = timedelta(minutes=5)
 OTHER_FILES = (layout.NOTE_FILE, layout.TOKEN_FILE, layout.SPOOL_FILE, layout.SPOOL_LINES)
+LARGE = 1 << 20
 PROBLEM_LIMIT = 1000
 """A store that is broken in more places is reported no further."""
 NO_ANCHOR = (
@@ -177,6 +179,12 @@ class _Check:
         files = {*layout.FILES, layout.LOCK, layout.SPOOLED_NOTE, layout.SPOOLED_REPLY}
         files |= {f"{run}/{name}" for run in expected for name in layout.RUN_FILES}
         folders = {*layout.FOLDERS} | expected
+        open_runs = [run.number for run in runs.values() if run.state == "open"]
+        if _being_written(self.root):
+            # It is named before its leaf is written; or opened and sealed since the log was read.
+            number = open_runs[-1] if open_runs else len(runs) + 1
+            folders.add(layout.run_name(number))
+            files |= {f"{layout.run_name(number)}/{name}" for name in layout.RUN_FILES}
         spooled = False
         unknown: set[str] = set()
         for name, mode in walk(self.root):
@@ -195,7 +203,6 @@ class _Check:
                 self.report(name, "is neither a file nor a folder")
             elif name not in files and not any(pattern.fullmatch(name) for pattern in OTHER_FILES):
                 self.report(name, "is not part of a store")
-        open_runs = [run.number for run in runs.values() if run.state == "open"]
         if open_runs or spooled:
             number = f" {open_runs[-1]}" if open_runs else ""
             self.warnings.append(f"run{number} is open; what it holds is not sealed yet")
@@ -223,10 +230,8 @@ class _Check:
                 count = 0
                 for frame in pack.scan(file, size):
                     count += 1
-                    if read_data and frame.base is None:
-                        pack.check(frame, pack.read_data(file, frame))
-                    elif read_data:
-                        objects.body(frame.sha256)
+                    if read_data:
+                        _check_body(file, frame, objects)
                     places.setdefault(frame.sha256, (name, frame))
                 self.bodies += count
                 if run.closing.get("objects") != {"count": count, "size": size}:
@@ -373,18 +378,30 @@ def walk(root: Path) -> Iterator[tuple[str, int]]:
     waiting = [""]
     while waiting:
         folder = waiting.pop()
-        with os.scandir(root / folder) as entries:
+        # A writer at work may remove what it spooled between two looks.
+        with suppress(FileNotFoundError), os.scandir(root / folder) as entries:
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
-                mode = entry.stat(follow_symlinks=False).st_mode
-                yield _printable(name), mode
-                if stat.S_ISDIR(mode) and name.count("/") < 4:
-                    waiting.append(name)
+                with suppress(FileNotFoundError):
+                    mode = entry.stat(follow_symlinks=False).st_mode
+                    yield _printable(name), mode
+                    if stat.S_ISDIR(mode) and name.count("/") < 4:
+                        waiting.append(name)
 
 
 def _printable(name: str) -> str:
     """A file name that does nothing to a terminal."""
     return name if name.isascii() and name.isprintable() else name.encode("unicode_escape").decode("ascii")
+
+
+def _check_body(file: BufferedReader, frame: Frame, objects: Objects) -> None:
+    """A frame gives the body it names; a large one is hashed in pieces, a small one is held for what builds on it."""
+    data = pack.read_data(file, frame)
+    if frame.base is None and frame.size > LARGE:
+        pack.check(frame, data)
+    else:
+        base = None if frame.base is None else objects.body(frame.base)
+        objects.hold(frame.sha256, pack.decode(frame, data, base))
 
 
 def _subject(run: RunInfo, name: str) -> str:

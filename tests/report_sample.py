@@ -214,9 +214,9 @@ class Sample:
             iter(self.asked),
             iter(self.lines),
             verification,
-            number=self.number,
+            run=self.number,
             state=self.state,
-            fingerprint=FINGERPRINT,
+            key=FINGERPRINT,
         )
 
 

@@ -41,7 +41,9 @@ def shard(
     task = Task(dataset, "c", region=region)
     path = tmp / f"{dataset}{region}.rows"
     path.write_bytes(
-        b"".join(orjson.dumps({"key": row["Id"], "refs": [n], "parts": {}, "row": row}) + b"\n" for n, row in enumerate(rows))
+        b"".join(
+            orjson.dumps({"key": row["Id"], "refs": [n], "parts": {}, "row": row}) + b"\n" for n, row in enumerate(rows)
+        )
     )
     return Shard(
         Population(task, len(rows), "unproven" if gap else "terminal-page", gap, (), tuple(range(len(rows)))), path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from dataclasses import replace
@@ -20,7 +21,7 @@ from collector.report import (
     UNCHECKED,
     VERIFIED,
     ReportData,
-    build,
+    from_run,
     json_,
     page,
     terminal,
@@ -189,6 +190,18 @@ def test_no_name_steers_the_terminal():
     assert "\\u{1b}[31mred[/]" in coloured
 
 
+def test_only_a_terminal_gets_colour():
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    watched, piped = Terminal(), io.StringIO()
+    for out in (watched, piped):
+        terminal.show(sample(organisation="Example").report(), out)
+    assert "\x1b[" in watched.getvalue()
+    assert "\x1b" not in piped.getvalue()
+
+
 def test_visible_keeps_ordinary_text_and_spells_out_the_rest():
     assert visible("Grüße, 世界 🔒") == "Grüße, 世界 🔒"
     assert visible("a\u202eb\x00\u200b\u2066\ud800") == r"a\u{202e}b\u{0}\u{200b}\u{2066}\u{d800}"
@@ -284,11 +297,7 @@ def store(tmp_path: Path) -> Path:
 def read(root: Path, number: int, key: str | None) -> ReportData:
     verification = verify_store(root, key=key)
     with Store.open(root) as opened:
-        sealed = opened.run(number)
-        return build(
-            json.loads(sealed.plan()), sealed.opening, sealed.closing, sealed.replies(), sealed.results(), verification,
-            number=sealed.number, state=sealed.state, fingerprint=opened.fingerprint,
-        )  # fmt: skip
+        return from_run(opened.run(number), verification, key=opened.fingerprint)
 
 
 def fingerprint(root: Path) -> str:

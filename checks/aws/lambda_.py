@@ -121,7 +121,7 @@ def no_secret_named_variables(
     environment = function.get("Environment")  # left out where there are no variables
     if environment is None:
         return ok("the function has no environment variables")
-    if "Variables" not in environment and "Error" in environment:
+    if "Error" in environment:
         code = environment["Error"]["ErrorCode"]
         raise Unavailable(GapKind.DENIED, f"the environment variables were withheld ({code})", "kms:Decrypt")
     names = list(environment["Variables"])

@@ -50,14 +50,39 @@ DENIED = frozenset(
         "OperationNotPermitted",
     }
 )
-UNAUTHENTICATED = frozenset({
-    "ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "InvalidAccessKeyId", "UnrecognizedClientException", "SignatureDoesNotMatch",
-    "AuthFailure", "InvalidToken", "MissingAuthenticationToken", "MissingAuthenticationTokenException", "IncompleteSignature", "InvalidSignatureException",
-})  # fmt: skip
-THROTTLED = frozenset({
-    "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown",
-    "BandwidthLimitExceeded", "PriorRequestNotComplete", "ProvisionedThroughputExceededException", "EC2ThrottledException",
-})  # fmt: skip
+UNAUTHENTICATED = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "RequestExpired",
+        "InvalidClientTokenId",
+        "InvalidAccessKeyId",
+        "UnrecognizedClientException",
+        "SignatureDoesNotMatch",
+        "AuthFailure",
+        "InvalidToken",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "IncompleteSignature",
+        "InvalidSignatureException",
+    }
+)
+THROTTLED = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "BandwidthLimitExceeded",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "EC2ThrottledException",
+    }
+)
 UNSUPPORTED = frozenset(
     {
         "UnknownOperationException",
@@ -111,7 +136,7 @@ def _answer_from_wire(request: Any, **_: object) -> AWSResponse:
 
 
 def _well_formed(model: Any, body: bytes) -> bool:
-    """False for a body the SDK would take for an empty reply: a cut JSON document, or nothing where something belongs."""
+    """False for a body the SDK would take for an empty reply: a cut JSON document, or nothing at all."""
     shape = model.output_shape
     in_body = shape is not None and any("location" not in member.serialization for member in shape.members.values())
     if not body:
@@ -184,18 +209,23 @@ class AwsAccount:
         self._session = session or boto3.Session(
             aws_access_key_id="replay",
             aws_secret_access_key="replay",
-            botocore_session=_core_session(),  # noqa: S106
+            botocore_session=_core_session(),
         )
         self._endpoint_url = endpoint_url
         self._clients: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._lock = threading.Lock()
         self._config = Config(
-            retries={"total_max_attempts": 1}, connect_timeout=min(10.0, limits.timeout_s), read_timeout=limits.timeout_s,
-            max_pool_connections=workers, user_agent_appid="affidavit",
-        )  # fmt: skip
-        self.http = None if session is None else URLLib3Session(
-            timeout=(min(10.0, limits.timeout_s), limits.timeout_s), max_pool_connections=workers
-        )  # fmt: skip
+            retries={"total_max_attempts": 1},
+            connect_timeout=min(10.0, limits.timeout_s),
+            read_timeout=limits.timeout_s,
+            max_pool_connections=workers,
+            user_agent_appid="affidavit",
+        )
+        self.http = (
+            None
+            if session is None
+            else URLLib3Session(timeout=(min(10.0, limits.timeout_s), limits.timeout_s), max_pool_connections=workers)
+        )
 
     def client(self, service: str, region: str) -> Any:
         """The client of a service in a region."""
@@ -258,8 +288,11 @@ def _assume(core: Any, role: str, external_id: str | None, endpoint_url: str | N
         {"ExternalId": external_id} if external_id else {}
     )
     fetcher = AssumeRoleCredentialFetcher(
-        client_creator=functools.partial(core.create_client, endpoint_url=endpoint_url), source_credentials=source, role_arn=role, extra_args=extra
-    )  # fmt: skip
+        client_creator=functools.partial(core.create_client, endpoint_url=endpoint_url),
+        source_credentials=source,
+        role_arn=role,
+        extra_args=extra,
+    )
     core._credentials = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
 
 
@@ -282,7 +315,7 @@ class Aws(Connection):
         """Region asked unless a call names another."""
 
     def call(self, service: str, operation: str, *, absent: Sequence[str] = (), region: str = "", **params: Any) -> Any:
-        """The reply to one request, or ``None`` when it fails with one of the ``absent`` error codes ("not configured").
+        """The reply to one request, or ``None`` for one of the ``absent`` error codes ("not configured").
 
         Raises:
             Unavailable: refused, or not readable; also when the reply is only the first page of a list.
@@ -416,8 +449,13 @@ class Aws(Connection):
 
         def attempt(number: int) -> tuple[Any, Exchange]:
             ask = Ask(
-                operation=name, params=plain(params), region=region or self.region, page=page, token_in=token, attempt=number,
-            )  # fmt: skip
+                operation=name,
+                params=plain(params),
+                region=region or self.region,
+                page=page,
+                token_in=token,
+                attempt=number,
+            )
             call = _Call(self.wire, ask, self.limits.max_reply_bytes, self._account.http, model)
             reset = _CALL.set(call)
             try:

@@ -182,14 +182,27 @@ class LiveWire(Wire):
         elapsed_ms = round((time.monotonic() - started) * 1000, 3)
         received = datetime.now(UTC)
         line = {
-            "task": self.task.id, "caller": self.caller, "op": ask.operation, "params": dict(ask.params),
-            "region": ask.region, "endpoint": answer.endpoint or ask.endpoint, "method": ask.method,
-            "page": ask.page, "tokenIn": digest(ask.token_in), "attempt": ask.attempt,
-            "t": stamp(sent), "received": stamp(received), "ms": elapsed_ms,
-            "date": answer.headers.get("date"), "status": answer.status,
-            "requestId": answer.headers.get("x-amzn-requestid") or answer.headers.get("x-amz-request-id") or answer.headers.get("x-request-id"),
-            "media": answer.headers.get("content-type"), "headers": kept_headers(answer.headers),
-        }  # fmt: skip
+            "task": self.task.id,
+            "caller": self.caller,
+            "op": ask.operation,
+            "params": dict(ask.params),
+            "region": ask.region,
+            "endpoint": answer.endpoint or ask.endpoint,
+            "method": ask.method,
+            "page": ask.page,
+            "tokenIn": digest(ask.token_in),
+            "attempt": ask.attempt,
+            "t": stamp(sent),
+            "received": stamp(received),
+            "ms": elapsed_ms,
+            "date": answer.headers.get("date"),
+            "status": answer.status,
+            "requestId": answer.headers.get("x-amzn-requestid")
+            or answer.headers.get("x-amz-request-id")
+            or answer.headers.get("x-request-id"),
+            "media": answer.headers.get("content-type"),
+            "headers": kept_headers(answer.headers),
+        }
         try:
             body, redactions = redact.apply(self._redactions, ask.operation, answer.body)
         except Unavailable as error:

@@ -31,12 +31,12 @@ def main(folder: Path) -> None:
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     WSGIRequestHandler.protocol_version = "HTTP/1.1"
-    IAMBackend.get_credential_report = _with_root(IAMBackend.get_credential_report, estate.ROOT_LINE)
+    setattr(IAMBackend, "get_credential_report", _with_root(IAMBackend.get_credential_report, estate.ROOT_LINE))  # noqa: B010
     application = WithBackups(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{server.port}"
-    session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing")  # noqa: S106
+    session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing")
     clients: dict[tuple[str, str], Any] = {}
 
     def client(service: str, region: str) -> Any:

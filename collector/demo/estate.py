@@ -148,7 +148,7 @@ def _user(
     iam.add_user_to_group(GroupName="engineers", UserName=name)
     seeded.made()
     if console:
-        iam.create_login_profile(UserName=name, Password="Demo-passw0rd!", PasswordResetRequired=False)  # noqa: S106
+        iam.create_login_profile(UserName=name, Password="Demo-passw0rd!", PasswordResetRequired=False)
         seeded.expect(name, **{"good" if mfa else "bad": "iam.console-user-mfa"})
         seeded.expect(
             name, **{"good" if password is not None and password <= 90 else "bad": "iam.console-password-in-use"}
@@ -276,7 +276,7 @@ RULES = (
     ("bastion", "tcp", 22, 22, "203.0.113.0/24", ""),
 )
 RULE_CHECKS = frozenset(
-    "ec2.ssh-not-public ec2.rdp-not-public ec2.databases-not-public ec2.all-ports-not-public".split()
+    ["ec2.ssh-not-public", "ec2.rdp-not-public", "ec2.databases-not-public", "ec2.all-ports-not-public"]
 )
 
 
@@ -390,7 +390,7 @@ def _keys(client: Client, seeded: Seeded) -> None:
 def _databases(client: Client, seeded: Seeded) -> None:
     for region, name, good in ((HOME, "orders", True), (HOME, "people", True), (AWAY, "wiki", False)):
         client("rds", region).create_db_instance(
-            DBInstanceIdentifier=name, AllocatedStorage=20, DBInstanceClass="db.t3.micro", Engine="postgres", MasterUsername="adm", MasterUserPassword="demo-password-1",  # noqa: S106
+            DBInstanceIdentifier=name, AllocatedStorage=20, DBInstanceClass="db.t3.micro", Engine="postgres", MasterUsername="adm", MasterUserPassword="demo-password-1",
             StorageEncrypted=good, PubliclyAccessible=not good, MultiAZ=good, BackupRetentionPeriod=14 if good else 0, DeletionProtection=good, AutoMinorVersionUpgrade=good,
         )  # fmt: skip
         seeded.made()
@@ -478,7 +478,7 @@ def _balancers(client: Client, seeded: Seeded) -> None:
 
 def _secrets(client: Client, seeded: Seeded) -> None:
     for region, name in ((HOME, "orders/db"), (HOME, "people/db"), (AWAY, "wiki/db")):
-        client("secretsmanager", region).create_secret(Name=name, SecretString="not-for-evidence")  # noqa: S106
+        client("secretsmanager", region).create_secret(Name=name, SecretString="not-for-evidence")
         seeded.made()
         seeded.expect(name, bad="secretsmanager.rotation-on")
 

@@ -1,4 +1,4 @@
-"""Collect, seal, verify, re-perform; then one altered byte is caught, and one denied permission turns PASS into UNKNOWN."""
+"""The demo's story: collect, seal, verify, re-perform; then an altered byte, and a denied permission."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def tell(keep: Path | None) -> int:
         shutil.copy(scratch / "expected.json", folder / "expected.json")
         _step(
             1,
-            f"An AWS account of {ready['resources']} resources in two regions, this host, and a TLS server stand ready on loopback.",
+            f"An AWS account of {ready['resources']} resources in two regions, this host, and a TLS server stand ready.",
         )
         fingerprint = _configure(folder, ready["endpoint"], tls)
         findings = _collect(folder)
@@ -97,7 +97,8 @@ def tell(keep: Path | None) -> int:
         page = _page(folder, fingerprint)
         print(f"\nThe story held, in {time.monotonic() - started:.0f} s. Read it: {page}")
         print(
-            f"The evidence is in {folder / 'store'}; check it with: affidavit verify {folder / 'store'} --key {fingerprint}"
+            f"The evidence is in {folder / 'store'}; check it with:\n"
+            f"  affidavit verify {folder / 'store'} --key {fingerprint}"
         )
     return 0
 
@@ -185,15 +186,17 @@ def _check_expectations(folder: Path, findings: list[Finding]) -> None:
     expected = json.loads((folder / "expected.json").read_text("utf8"))
     wrong = [item for item in expected if item["outcome"] not in said.get((item["check"], item["resource"]), set())]
     for item in wrong[:20]:
-        print(
-            f"   {item['check']} {item['resource']}: expected {item['outcome']}, said {sorted(said.get((item['check'], item['resource']), ()))}"
-        )
+        print(f"   {item['check']} {item['resource']}: expected {item['outcome']}, said {_said(said, item)}")
     if wrong:
         raise StoryError(
             f"{len(wrong)} of {len(expected)} expectations of the seeder were not met", "the lines above name them"
         )
     faults = sum(item["outcome"] == "FAIL" for item in expected)
     _step(3, f"All {faults} planted faults were found, and all {len(expected) - faults} planted virtues hold.")
+
+
+def _said(said: dict[tuple[str, str], set[str]], item: dict[str, str]) -> str:
+    return ", ".join(sorted(said.get((item["check"], item["resource"]), ()))) or "nothing"
 
 
 def _seal_holds(folder: Path, fingerprint: str) -> None:
@@ -207,7 +210,7 @@ def _seal_holds(folder: Path, fingerprint: str) -> None:
         outcome = rerun(store.run())
     if not outcome.equal:
         raise StoryError(
-            f"{len(outcome.differences)} lines differ: {outcome.differences[0] if outcome.differences else 'unused replies'}",
+            f"{len(outcome.differences)} lines differ: {outcome.differences[0] if outcome.differences else 'unused'}",
             "report this",
         )
     _step(5, f"Re-performed offline: {outcome.findings} findings from {outcome.replies} recorded replies, all equal.")
@@ -251,7 +254,7 @@ def _denied_permission(folder: Path, scratch: Path, endpoint: str, before: list[
         )
     _step(
         7,
-        f"The same collection without the permission {DENIED}: {len(passed)} buckets that passed are now UNKNOWN, none vanished.",
+        f"Read again without the permission {DENIED}: {len(passed)} buckets that passed are now UNKNOWN, none vanished.",
     )
     print(f"   {after[0].resource}: {after[0].reason}")
 
@@ -274,7 +277,7 @@ def _as_restricted_user(folder: Path, scratch: Path, endpoint: str, bench: runni
         region_name="eu-central-1",
         aws_access_key_id="testing",
         aws_secret_access_key="testing",
-    )  # noqa: S106
+    )
     iam.create_user(UserName="affidavit")
     iam.put_user_policy(UserName="affidavit", PolicyName="read", PolicyDocument=json.dumps(document))
     key = iam.create_access_key(UserName="affidavit")["AccessKey"]

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import orjson
+
 from collector.controls import Result
 from collector.model import GapKind, Outcome, Row
 
@@ -71,6 +73,42 @@ class Verification(Protocol):
         ...
 
 
+class SealedRun(Protocol):
+    """One run of a store, as ``evidence_store`` reads it back."""
+
+    @property
+    def number(self) -> int:
+        """From 1."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """``complete`` or ``aborted``."""
+        ...
+
+    @property
+    def opening(self) -> Mapping[str, Any]:
+        """What was written down before the first request."""
+        ...
+
+    @property
+    def closing(self) -> Mapping[str, Any]:
+        """What was written down at the end."""
+        ...
+
+    def plan(self) -> bytes:
+        """What was planned."""
+        ...
+
+    def replies(self) -> Iterator[dict[str, Any]]:
+        """Every reply line."""
+        ...
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Every result line."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Seal:
     """What is known of the seal at the moment the report is made."""
@@ -103,8 +141,8 @@ class Seal:
 class ReportData:
     """Everything a report shows."""
 
-    number: int
-    """Of the run, in its store."""
+    run: int
+    """Its number in its store."""
     state: str
     """``complete`` or ``aborted``."""
     plan: Mapping[str, Any]
@@ -157,6 +195,14 @@ class ReportData:
         return f"this run was {self.state} ({reason}): what was fetched is kept, and nothing follows from the rest"
 
 
+def from_run(run: SealedRun, verification: Verification | None, *, key: str = "") -> ReportData:
+    """The report of a sealed run; ``key`` is the fingerprint of the key its store is signed with."""
+    return build(
+        orjson.loads(run.plan()), run.opening, run.closing, run.replies(), run.results(), verification,
+        run=run.number, state=run.state, key=key,
+    )  # fmt: skip
+
+
 def build(
     plan: Mapping[str, Any],
     opening: Mapping[str, Any],
@@ -165,9 +211,9 @@ def build(
     results: Iterable[Mapping[str, Any]],
     verification: Verification | None,
     *,
-    number: int,
+    run: int,
     state: str,
-    fingerprint: str = "",
+    key: str = "",
 ) -> ReportData:
     """The report of what a run sealed; without a verification its seal counts as not verified."""
     shelves: dict[str, list[Row]] = {"finding": [], "gap": [], "population": [], "control": []}
@@ -182,7 +228,7 @@ def build(
     populations = [row | {"gap": row.get("gap")} for row in shelves["population"]]
     gaps = [{"kind": line.pop("gap", ""), **line} for line in shelves["gap"]]
     return ReportData(
-        number, state, plan, opening, closing, _seal(verification, strangers, fingerprint),
+        run, state, plan, opening, closing, _seal(verification, strangers, key),
         tuple(sorted(shelves["finding"], key=lambda row: order.get(row["outcome"], -1))),
         (*_lost(plan, populations, state), *gaps), tuple(populations), tuple(shelves["control"]),
         tuple(_without(line, "headers", *NOT_SEALED) for line in replies),

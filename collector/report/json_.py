@@ -14,7 +14,7 @@ def document(report: ReportData) -> Row:
     """The report as plain data; the seal comes first."""
     return {
         "schema": SCHEMA,
-        "run": report.number,
+        "run": report.run,
         "state": report.state,
         "aborted": report.aborted,
         "seal": report.seal.as_row(),

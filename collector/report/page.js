@@ -199,6 +199,7 @@ function checkEntry(check) {
 // Control: what the run shows for it, and what a person still does.
 const controlKey = (control) => [control.framework, control.edition, control.id].map(encodeURIComponent).join("/");
 const controlLink = (control) => h("a", { href: `#/control/${controlKey(control)}` }, `${control.framework} ${control.id}`);
+const order = (result) => Object.keys(RESULTS).indexOf(result);
 function aspect(row) {
   const check = checks.get(row.check);
   const counts = Object.keys(OUTCOMES).filter((outcome) => row.counts[outcome]).map((outcome) => `${row.counts[outcome]} ${outcome}`).join(", ");
@@ -227,7 +228,7 @@ function controlEntry(control) {
     h("h4", null, "What a person still does"),
     rows(["Method", control.method.join(", ")], ["Look for", control.ask], ["Ask for", control.documents]),
     control.rows.length ? h("h4", null, "What the checks show") : h("p", { class: "note" }, "No check is mapped to this control. Nothing about it was automated in this run."),
-    control.rows.map(aspect),
+    [...control.rows].sort((a, b) => order(a.result) - order(b.result)).map(aspect),
   ], { id: `/control/${controlKey(control)}`, "data-control": control.id });
 }
 

@@ -33,10 +33,10 @@ def render(report: ReportData) -> str:
     problems = "".join(f"<li>Problem: {escape(visible(problem))}</li>" for problem in seal.problems)
     warnings = "".join(f"<li>Warning: {escape(visible(warning))}</li>" for warning in seal.warnings)
     return Template((HERE / "page.html").read_text("utf-8")).substitute(
-        title=escape(f"Run {report.number}, {organisation}: evidence report"),
+        title=escape(f"Run {report.run}, {organisation}: evidence report"),
         style=(HERE / "page.css").read_text("utf-8"),
         script=(HERE / "page.js").read_text("utf-8"),
-        run=int(report.number),
+        run=int(report.run),
         organisation=escape(organisation),
         state=escape(visible(report.state)),
         as_of=escape(visible(_readable(report.plan.get("asOf", "a time that is not recorded")))),

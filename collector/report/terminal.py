@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from typing import TextIO
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -23,6 +24,11 @@ STYLES = {
     "ERROR": "bold magenta", "UNKNOWN": "bold yellow", "FAIL": "bold red", "PASS": "green", "SKIP": "dim",
     "exceptions": "bold red", "not_collected": "yellow", "met": "green",
 }  # fmt: skip
+
+
+def show(report: ReportData, out: TextIO) -> None:
+    """Write the report, with colour where someone is looking."""
+    out.write(render(report, color=out.isatty()))
 
 
 def render(report: ReportData, *, color: bool = False, width: int | None = None) -> str:
@@ -52,7 +58,7 @@ def _head(console: Console, report: ReportData) -> None:
         _line(console, f"  WARNING: {warning}", "bold yellow")
     plan = report.plan
     organisation, as_of = plan.get("organisation", ""), plan.get("asOf", "")
-    _line(console, f"Run {report.number} of {organisation}, {report.state}, as of {as_of} (UTC)")
+    _line(console, f"Run {report.run} of {organisation}, {report.state}, as of {as_of} (UTC)")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in report.counts.items())
     _line(console, f"Findings: {counts}; gaps: {len(report.gaps)}")
     _line(console, "Facts that were observed; whether they conform is for the auditor to say.", "dim")

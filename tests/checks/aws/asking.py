@@ -28,10 +28,15 @@ class Answers:
         return FakeResponse(200, data.encode(), {"content-type": TYPES[type(answer)]})
 
 
-def query(operation: str, members: str) -> str:
+def xml(**elements: str) -> str:
+    """Elements one after the other, each around its text."""
+    return "".join(f"<{name}>{text}</{name}>" for name, text in elements.items())
+
+
+def query(operation: str, **elements: str) -> str:
     """A reply of a service that speaks XML."""
-    result = f"<{operation}Result>{members}</{operation}Result>"
-    return f"<{operation}Response>{result}<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></{operation}Response>"
+    parts = {f"{operation}Result": xml(**elements), "ResponseMetadata": xml(RequestId="r")}
+    return xml(**{f"{operation}Response": xml(**parts)})
 
 
 def read_whole(world: AwsWorld, dataset: str, region: str = "") -> Reading:

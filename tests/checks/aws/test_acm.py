@@ -17,9 +17,8 @@ def test_certificates_are_read_from_the_list_alone(aws_world: AwsWorld) -> None:
 
 def test_two_pages_and_what_is_asked(aws_world: AwsWorld) -> None:
     arns = [f"arn:aws:acm:eu-central-1:123456789012:certificate/{number}" for number in range(2)]
-    pages = Answers(
-        {"CertificateSummaryList": [{"CertificateArn": arns[0]}], "NextToken": "t1"}, {"CertificateSummaryList": [{"CertificateArn": arns[1]}]}
-    )
+    first, second = ({"CertificateSummaryList": [{"CertificateArn": arn}]} for arn in arns)
+    pages = Answers({**first, "NextToken": "t1"}, second)
     aws_world.faults["acm:ListCertificates"] = pages
     assert [row["CertificateArn"] for row in read_whole(aws_world, "aws.acm.certificates").rows] == arns
     assert ["t1" in sent for sent in pages.sent] == [False, True]

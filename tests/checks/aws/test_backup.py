@@ -1,4 +1,4 @@
-"""How AWS Backup is read. The emulator knows no jobs, selections or protected resources: those replies are made by hand."""
+"""How AWS Backup is read. Jobs, selections and protected resources are made by hand: the emulator knows none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def _plan(world: AwsWorld) -> str:
 
 def test_plans_are_read_with_their_rules_and_all_their_selections(aws_world: AwsWorld) -> None:
     plan = _plan(aws_world)
-    pages = Answers({"BackupSelectionsList": [{"SelectionId": "s-1"}], "NextToken": "t1"}, {"BackupSelectionsList": [{"SelectionId": "s-2"}]})
+    first, second = ({"BackupSelectionsList": [{"SelectionId": name}]} for name in ("s-1", "s-2"))
+    pages = Answers({**first, "NextToken": "t1"}, second)
     aws_world.faults["backup:ListBackupSelections"] = pages
     row = read_whole(aws_world, "aws.backup.plans").row(plan)
     assert [rule["RuleName"] for rule in row["GetBackupPlan"]["BackupPlan"]["Rules"]] == ["nightly"]
@@ -52,7 +53,9 @@ PAGED: list[tuple[str, str, str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("dataset", "operation", "member", "key", "record"), PAGED)
-def test_two_pages(aws_world: AwsWorld, dataset: str, operation: str, member: str, key: str, record: dict[str, Any]) -> None:
+def test_two_pages(
+    aws_world: AwsWorld, dataset: str, operation: str, member: str, key: str, record: dict[str, Any]
+) -> None:
     pages = Answers({member: [record], "NextToken": "t1"}, {member: [record | {key: "second"}]})
     aws_world.faults[operation] = pages
     assert [row[key] for row in read_whole(aws_world, dataset).rows] == [record[key], "second"]
@@ -63,7 +66,8 @@ def test_times_of_jobs_and_backups_are_instants(aws_world: AwsWorld) -> None:
     aws_world.faults["backup:ListBackupJobs"] = Answers({"BackupJobs": [JOB]})
     aws_world.faults["backup:ListProtectedResources"] = Answers({"Results": [PROTECTED]})
     assert aws_world.read("aws.backup.jobs").row("j-1")["CreationDate"] == "2026-05-31T03:00:00.000Z"
-    assert aws_world.read("aws.backup.protected-resources").row(DATABASE)["LastBackupTime"] == "2026-05-31T03:00:00.500Z"
+    resource = aws_world.read("aws.backup.protected-resources").row(DATABASE)
+    assert resource["LastBackupTime"] == "2026-05-31T03:00:00.500Z"
 
 
 def test_jobs_are_events_over_a_period() -> None:
@@ -87,7 +91,7 @@ def test_nothing_there(aws_world: AwsWorld, dataset: str, operation: str, answer
 
 
 @pytest.mark.parametrize(
-    ("dataset", "operation"), [("aws.backup.plans", "backup:ListBackupPlans"), *((dataset, operation) for dataset, operation, *_ in PAGED)]
+    ("dataset", "operation"), [("aws.backup.plans", "backup:ListBackupPlans"), *(p[:2] for p in PAGED)]
 )
 def test_a_refused_list_is_a_gap(aws_world: AwsWorld, dataset: str, operation: str) -> None:
     assert_denied(aws_world, dataset, operation)

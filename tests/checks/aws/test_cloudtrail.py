@@ -13,7 +13,8 @@ ARN = "arn:aws:cloudtrail:eu-central-1:123456789012:trail/main"
 @pytest.fixture
 def trail(aws_world: AwsWorld) -> AwsWorld:
     """A multi-region trail that is logging."""
-    aws_world.client("s3").create_bucket(Bucket="trail-logs", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    where = {"LocationConstraint": "eu-central-1"}
+    aws_world.client("s3").create_bucket(Bucket="trail-logs", CreateBucketConfiguration=where)
     cloudtrail = aws_world.client("cloudtrail")
     cloudtrail.create_trail(Name="main", S3BucketName="trail-logs", IsMultiRegionTrail=True)
     cloudtrail.start_logging(Name="main")

@@ -12,9 +12,8 @@ from tests.worlds import AwsWorld
 def recorder(aws_world: AwsWorld) -> AwsWorld:
     """A recorder that was never started."""
     group = {"allSupported": True, "includeGlobalResourceTypes": True}
-    aws_world.client("config").put_configuration_recorder(
-        ConfigurationRecorder={"name": "default", "roleARN": "arn:aws:iam::123456789012:role/config", "recordingGroup": group}
-    )
+    default = {"name": "default", "roleARN": "arn:aws:iam::123456789012:role/config", "recordingGroup": group}
+    aws_world.client("config").put_configuration_recorder(ConfigurationRecorder=default)
     return aws_world
 
 

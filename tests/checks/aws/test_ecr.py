@@ -24,7 +24,8 @@ def test_repositories_are_read_with_the_scanning_that_applies(aws_world: AwsWorl
 def test_two_pages(aws_world: AwsWorld) -> None:
     for name in ("web", "worker"):
         aws_world.client("ecr").create_repository(repositoryName=name)
-    pages = Answers({"repositories": [{"repositoryName": "web"}], "nextToken": "t1"}, {"repositories": [{"repositoryName": "worker"}]})
+    first, second = ({"repositories": [{"repositoryName": name}]} for name in ("web", "worker"))
+    pages = Answers({**first, "nextToken": "t1"}, second)
     aws_world.faults["ecr:DescribeRepositories"] = pages
     assert [row["repositoryName"] for row in read_whole(aws_world, "aws.ecr.repositories").rows] == ["web", "worker"]
     assert ["t1" in sent for sent in pages.sent] == [False, True]

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from collector.model import Unavailable
-from tests.checks.aws.asking import Answers, assert_denied, assert_no_rows, assert_refused_in_rows, query, read_whole
+from tests.checks.aws.asking import (
+    Answers,
+    assert_denied,
+    assert_no_rows,
+    assert_refused_in_rows,
+    query,
+    read_whole,
+    xml,
+)
 from tests.worlds import AwsWorld
 
 DATASET = "aws.elbv2.load-balancers"
@@ -20,15 +28,15 @@ def shop(aws_world: AwsWorld) -> AwsWorld:
     subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]][:2]
     certificate = aws_world.client("acm").request_certificate(DomainName="www.example.org")["CertificateArn"]
     balancer = elb.create_load_balancer(Name="shop", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
-    secret = {"Issuer": "https://id.example.org", "AuthorizationEndpoint": "https://id.example.org/a", "TokenEndpoint": "https://id.example.org/t", "UserInfoEndpoint": "https://id.example.org/u", "ClientId": "shop", "ClientSecret": "not-for-evidence"}
+    names = ("Issuer", "AuthorizationEndpoint", "TokenEndpoint", "UserInfoEndpoint")
+    secret = {**dict.fromkeys(names, "https://id.example.org"), "ClientId": "shop", "ClientSecret": "not-for-evidence"}
     sign_in: list[dict[str, Any]] = [
         {"Type": "authenticate-oidc", "Order": 1, "AuthenticateOidcConfig": secret},
         {"Type": "fixed-response", "Order": 2, "FixedResponseConfig": {"StatusCode": "200"}},
     ]
     redirect = {"Type": "redirect", "RedirectConfig": {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}}
-    elb.create_listener(
-        LoadBalancerArn=balancer, Protocol="HTTPS", Port=443, SslPolicy="ELBSecurityPolicy-TLS13-1-2-2021-06", Certificates=[{"CertificateArn": certificate}], DefaultActions=sign_in
-    )  # fmt: skip
+    tls = {"SslPolicy": "ELBSecurityPolicy-TLS13-1-2-2021-06", "Certificates": [{"CertificateArn": certificate}]}
+    elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTPS", Port=443, DefaultActions=sign_in, **tls)
     elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=80, DefaultActions=[redirect])
     return aws_world
 
@@ -52,17 +60,19 @@ def test_the_secret_of_a_listener_is_taken_out(shop: AwsWorld) -> None:
 
 
 def test_two_pages(aws_world: AwsWorld) -> None:
-    def page(name: str, marker: str) -> str:
+    def page(name: str, **marker: str) -> str:
         arn = f"arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/net/{name}/1"
-        member = f"<member><LoadBalancerName>{name}</LoadBalancerName><LoadBalancerArn>{arn}</LoadBalancerArn><Type>network</Type></member>"
-        return query("DescribeLoadBalancers", f"<LoadBalancers>{member}</LoadBalancers>{marker}")
+        member = xml(member=xml(LoadBalancerName=name, LoadBalancerArn=arn, Type="network"))
+        return query("DescribeLoadBalancers", LoadBalancers=member, **marker)
 
-    pages = Answers(page("mail", "<NextMarker>m1</NextMarker>"), page("time", ""))
-    aws_world.faults["elasticloadbalancing:DescribeLoadBalancers"] = pages
-    aws_world.faults["elasticloadbalancing:DescribeListeners"] = Answers(*[query("DescribeListeners", "<Listeners/>")] * 2)
-    aws_world.faults["elasticloadbalancing:DescribeLoadBalancerAttributes"] = Answers(
-        *[query("DescribeLoadBalancerAttributes", "<Attributes/>")] * 2
+    pages = Answers(page("mail", NextMarker="m1"), page("time"))
+    listeners, attributes = (
+        query("DescribeListeners", Listeners=""),
+        query("DescribeLoadBalancerAttributes", Attributes=""),
     )
+    aws_world.faults["elasticloadbalancing:DescribeLoadBalancers"] = pages
+    aws_world.faults["elasticloadbalancing:DescribeListeners"] = Answers(listeners, listeners)
+    aws_world.faults["elasticloadbalancing:DescribeLoadBalancerAttributes"] = Answers(attributes, attributes)
     reading = read_whole(aws_world, DATASET)
     assert [(row["LoadBalancerName"], row["DescribeListeners"]) for row in reading.rows] == [("mail", []), ("time", [])]
     assert ["m1" in sent for sent in pages.sent] == [False, True]

@@ -10,7 +10,8 @@ from tests.worlds import AwsWorld, error_reply
 
 def test_keys_are_read_with_their_rotation_and_policy(aws_world: AwsWorld) -> None:
     kms = aws_world.client("kms")
-    rotated, signing = (kms.create_key(**spec)["KeyMetadata"]["KeyId"] for spec in ({}, {"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"}))
+    rotated = kms.create_key()["KeyMetadata"]["KeyId"]
+    signing = kms.create_key(KeySpec="RSA_2048", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["KeyId"]
     kms.enable_key_rotation(KeyId=rotated)
     aws_world.faults["kms:GetKeyRotationStatus"] = lambda request: (
         error_reply(request, "UnsupportedOperationException", 400) if signing in str(request.body) else None
@@ -24,10 +25,11 @@ def test_keys_are_read_with_their_rotation_and_policy(aws_world: AwsWorld) -> No
 
 def test_two_pages(aws_world: AwsWorld) -> None:
     kms = aws_world.client("kms")
-    first, second = ({k: v for k, v in kms.create_key()["KeyMetadata"].items() if k == "KeyId"} for _ in range(2))
-    pages = Answers({"Keys": [first], "Truncated": True, "NextMarker": "m1"}, {"Keys": [second], "Truncated": False})
+    first, second = (kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(2))
+    truncated = {"Keys": [{"KeyId": first}], "Truncated": True, "NextMarker": "m1"}
+    pages = Answers(truncated, {"Keys": [{"KeyId": second}], "Truncated": False})
     aws_world.faults["kms:ListKeys"] = pages
-    assert [row["KeyId"] for row in read_whole(aws_world, "aws.kms.keys").rows] == [first["KeyId"], second["KeyId"]]
+    assert [row["KeyId"] for row in read_whole(aws_world, "aws.kms.keys").rows] == [first, second]
     assert ["m1" in sent for sent in pages.sent] == [False, True]
 
 

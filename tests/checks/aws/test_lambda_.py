@@ -17,16 +17,16 @@ SECRET = "correct-horse-battery-staple"
 @pytest.fixture
 def functions(aws_world: AwsWorld) -> AwsWorld:
     """Two functions; one has a variable that must not be kept, and may be invoked by anyone."""
-    trust = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
-    role = aws_world.client("iam").create_role(RoleName="worker", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    statement = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Statement": [statement]})
+    role = aws_world.client("iam").create_role(RoleName="worker", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
         archive.writestr("handler.py", "def handle(event, context):\n    return 1\n")
+    code = {"Runtime": "python3.13", "Handler": "handler.handle", "Code": {"ZipFile": package.getvalue()}}
     awslambda = aws_world.client("lambda")
     for name, environment in (("resize", {}), ("sync", {"Environment": {"Variables": {"DB_PASSWORD": SECRET}}})):
-        awslambda.create_function(
-            FunctionName=name, Runtime="python3.13", Role=role, Handler="handler.handle", Code={"ZipFile": package.getvalue()}, **environment
-        )
+        awslambda.create_function(FunctionName=name, Role=role, **code, **environment)
     awslambda.add_permission(FunctionName="sync", StatementId="open", Action="lambda:InvokeFunction", Principal="*")
     return aws_world
 
@@ -42,7 +42,8 @@ def test_functions_are_read_with_their_policy_and_without_values(functions: AwsW
 
 
 def test_two_pages(functions: AwsWorld) -> None:
-    pages = Answers({"Functions": [{"FunctionName": "resize"}], "NextMarker": "m1"}, {"Functions": [{"FunctionName": "sync"}]})
+    first, second = ({"Functions": [{"FunctionName": name}]} for name in ("resize", "sync"))
+    pages = Answers({**first, "NextMarker": "m1"}, second)
     functions.faults["lambda:ListFunctions"] = pages
     assert [row["FunctionName"] for row in read_whole(functions, "aws.lambda.functions").rows] == ["resize", "sync"]
     assert ["Marker=m1" in sent for sent in pages.sent] == [False, True]

@@ -18,17 +18,17 @@ def test_groups_are_read_as_they_are_set(aws_world: AwsWorld) -> None:
 
 
 def test_two_pages(aws_world: AwsWorld) -> None:
+    logs = aws_world.client("logs")
     for number in range(51):
-        aws_world.client("logs").create_log_group(logGroupName=f"/app/{number:02}")
+        logs.create_log_group(logGroupName=f"/app/{number:02}")
     reading = read_whole(aws_world, "aws.logs.groups")
     assert [row["logGroupName"] for row in reading.rows] == [f"/app/{number:02}" for number in range(51)]
     assert reading.operations == ["logs:DescribeLogGroups"] * 2
 
 
 def test_a_token_that_comes_back_is_a_gap(aws_world: AwsWorld) -> None:
-    aws_world.faults["logs:DescribeLogGroups"] = Answers(
-        {"logGroups": [{"logGroupName": "a"}], "nextToken": "t"}, {"logGroups": [{"logGroupName": "b"}], "nextToken": "t"}
-    )
+    pages = ({"logGroups": [{"logGroupName": name}], "nextToken": "t"} for name in ("/a", "/b"))
+    aws_world.faults["logs:DescribeLogGroups"] = Answers(*pages)
     population = aws_world.read("aws.logs.groups").shard.population
     assert population.gap is not None
     assert population.gap.kind == "repeated-token"

@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import pytest
 
-from tests.checks.aws.asking import Answers, assert_denied, assert_no_rows, assert_refused_in_rows, query, read_whole
+from tests.checks.aws.asking import (
+    Answers,
+    assert_denied,
+    assert_no_rows,
+    assert_refused_in_rows,
+    query,
+    read_whole,
+    xml,
+)
 from tests.worlds import AwsWorld
 
-COMMON = {"DBInstanceClass": "db.t3.medium", "MasterUsername": "adm", "MasterUserPassword": "not-for-evidence"}
+ADMIN = {"MasterUsername": "adm", "MasterUserPassword": "not-for-evidence"}
+POSTGRES = {"DBInstanceClass": "db.t3.medium", "Engine": "postgres", "AllocatedStorage": 20, **ADMIN}
+AURORA = {"Engine": "aurora-postgresql", "DBClusterIdentifier": "shop"}
+
+
+def _instances(world: AwsWorld, *pages: str) -> Answers:
+    """The world lists these instances, a page each, instead of its own."""
+    last = len(pages) - 1
+    replies = (
+        query("DescribeDBInstances", DBInstances=xml(DBInstance=page), **({} if number == last else {"Marker": "m1"}))
+        for number, page in enumerate(pages)
+    )
+    world.faults["rds:DescribeDBInstances"] = answers = Answers(*replies)
+    return answers
 
 
 def test_instances_are_read_with_their_cluster(aws_world: AwsWorld) -> None:
     rds = aws_world.client("rds")
-    rds.create_db_instance(DBInstanceIdentifier="orders", Engine="postgres", AllocatedStorage=20, BackupRetentionPeriod=9, **COMMON)
-    cluster = {"MasterUsername": "adm", "MasterUserPassword": "not-for-evidence", "BackupRetentionPeriod": 3}
-    rds.create_db_cluster(DBClusterIdentifier="shop", Engine="aurora-postgresql", **cluster)
-    rds.create_db_instance(DBInstanceIdentifier="shop-1", Engine="aurora-postgresql", DBClusterIdentifier="shop", DBInstanceClass="db.r5.large")
+    rds.create_db_instance(DBInstanceIdentifier="orders", BackupRetentionPeriod=9, **POSTGRES)
+    rds.create_db_cluster(BackupRetentionPeriod=3, **AURORA, **ADMIN)
+    rds.create_db_instance(DBInstanceIdentifier="shop-1", DBInstanceClass="db.r5.large", **AURORA)
     reading = read_whole(aws_world, "aws.rds.instances")
     assert reading.row("orders")["DescribeDBClusters"] is None
     assert reading.row("orders")["BackupRetentionPeriod"] == 9
@@ -25,27 +45,22 @@ def test_instances_are_read_with_their_cluster(aws_world: AwsWorld) -> None:
 
 
 def test_a_password_about_to_change_is_taken_out(aws_world: AwsWorld) -> None:
-    pending = "<PendingModifiedValues><MasterUserPassword>not-for-evidence</MasterUserPassword></PendingModifiedValues>"
-    instance = f"<DBInstance><DBInstanceIdentifier>orders</DBInstanceIdentifier>{pending}</DBInstance>"
-    aws_world.faults["rds:DescribeDBInstances"] = Answers(query("DescribeDBInstances", f"<DBInstances>{instance}</DBInstances>"))
+    pending = xml(MasterUserPassword="not-for-evidence")
+    _instances(aws_world, xml(DBInstanceIdentifier="orders", PendingModifiedValues=pending))
     reading = read_whole(aws_world, "aws.rds.instances")
     assert reading.row("orders")["PendingModifiedValues"] == {"MasterUserPassword": "REDACTED"}
     assert not any(b"not-for-evidence" in body for body in reading.ledger.objects.values())
 
 
 def test_instances_on_two_pages(aws_world: AwsWorld) -> None:
-    def page(name: str, marker: str) -> str:
-        return query("DescribeDBInstances", f"{marker}<DBInstances><DBInstance><DBInstanceIdentifier>{name}</DBInstanceIdentifier></DBInstance></DBInstances>")
-
-    pages = Answers(page("orders", "<Marker>m1</Marker>"), page("people", ""))
-    aws_world.faults["rds:DescribeDBInstances"] = pages
-    assert [row["DBInstanceIdentifier"] for row in read_whole(aws_world, "aws.rds.instances").rows] == ["orders", "people"]
+    pages = _instances(aws_world, xml(DBInstanceIdentifier="orders"), xml(DBInstanceIdentifier="people"))
+    rows = read_whole(aws_world, "aws.rds.instances").rows
+    assert [row["DBInstanceIdentifier"] for row in rows] == ["orders", "people"]
     assert ["m1" in sent for sent in pages.sent] == [False, True]
 
 
 def test_a_member_of_a_cluster_that_is_not_listed_is_a_gap(aws_world: AwsWorld) -> None:
-    member = "<DBInstance><DBInstanceIdentifier>shop-1</DBInstanceIdentifier><DBClusterIdentifier>shop</DBClusterIdentifier></DBInstance>"
-    aws_world.faults["rds:DescribeDBInstances"] = Answers(query("DescribeDBInstances", f"<DBInstances>{member}</DBInstances>"))
+    _instances(aws_world, xml(DBInstanceIdentifier="shop-1", DBClusterIdentifier="shop"))
     population = aws_world.read("aws.rds.instances").shard.population
     assert population.gap is not None
     assert population.gap.reason == "rds:DescribeDBClusters does not list shop, which has a member"
@@ -53,33 +68,26 @@ def test_a_member_of_a_cluster_that_is_not_listed_is_a_gap(aws_world: AwsWorld) 
 
 def test_manual_snapshots_are_read_with_whom_they_are_shared(aws_world: AwsWorld) -> None:
     rds = aws_world.client("rds")
-    rds.create_db_instance(DBInstanceIdentifier="orders", Engine="postgres", AllocatedStorage=20, **COMMON)
+    rds.create_db_instance(DBInstanceIdentifier="orders", **POSTGRES)
     for name in ("kept", "open"):
         rds.create_db_snapshot(DBInstanceIdentifier="orders", DBSnapshotIdentifier=name)
     for name, who in (("kept", "210987654321"), ("open", "all")):
         rds.modify_db_snapshot_attribute(DBSnapshotIdentifier=name, AttributeName="restore", ValuesToAdd=[who])
     reading = read_whole(aws_world, "aws.rds.snapshots")
-    shared = {
-        row["DBSnapshotIdentifier"]: row["DescribeDBSnapshotAttributes"]["DBSnapshotAttributesResult"]["DBSnapshotAttributes"]
-        for row in reading.rows
-    }
-    assert shared == {
-        "kept": [{"AttributeName": "restore", "AttributeValues": ["210987654321"]}],
-        "open": [{"AttributeName": "restore", "AttributeValues": ["all"]}],
-    }
+    for name, who in (("kept", "210987654321"), ("open", "all")):
+        result = reading.row(name)["DescribeDBSnapshotAttributes"]["DBSnapshotAttributesResult"]
+        assert result["DBSnapshotAttributes"] == [{"AttributeName": "restore", "AttributeValues": [who]}]
 
 
 def test_manual_cluster_snapshots_are_read_with_whom_they_are_shared(aws_world: AwsWorld) -> None:
-    snapshot = "<DBClusterSnapshot><DBClusterSnapshotIdentifier>shop-may</DBClusterSnapshotIdentifier></DBClusterSnapshot>"
-    aws_world.faults["rds:DescribeDBClusterSnapshots"] = Answers(
-        query("DescribeDBClusterSnapshots", f"<DBClusterSnapshots>{snapshot}</DBClusterSnapshots>")
-    )
-    values = "<AttributeValues><AttributeValue>all</AttributeValue></AttributeValues>"
-    attribute = f"<DBClusterSnapshotAttribute><AttributeName>restore</AttributeName>{values}</DBClusterSnapshotAttribute>"
-    attributes = f"<DBClusterSnapshotAttributes>{attribute}</DBClusterSnapshotAttributes>"
-    aws_world.faults["rds:DescribeDBClusterSnapshotAttributes"] = Answers(
-        query("DescribeDBClusterSnapshotAttributes", f"<DBClusterSnapshotAttributesResult>{attributes}</DBClusterSnapshotAttributesResult>")
-    )
+    snapshot = xml(DBClusterSnapshot=xml(DBClusterSnapshotIdentifier="shop-may"))
+    attribute = xml(AttributeName="restore", AttributeValues=xml(AttributeValue="all"))
+    attributes = xml(DBClusterSnapshotAttributes=xml(DBClusterSnapshotAttribute=attribute))
+    for operation, elements in (
+        ("DescribeDBClusterSnapshots", {"DBClusterSnapshots": snapshot}),
+        ("DescribeDBClusterSnapshotAttributes", {"DBClusterSnapshotAttributesResult": attributes}),
+    ):
+        aws_world.faults[f"rds:{operation}"] = Answers(query(operation, **elements))
     row = read_whole(aws_world, "aws.rds.cluster-snapshots").row("shop-may")
     result = row["DescribeDBClusterSnapshotAttributes"]["DBClusterSnapshotAttributesResult"]
     assert result["DBClusterSnapshotAttributes"] == [{"AttributeName": "restore", "AttributeValues": ["all"]}]
@@ -87,7 +95,7 @@ def test_manual_cluster_snapshots_are_read_with_whom_they_are_shared(aws_world: 
 
 def test_a_refused_sub_reply_stands_in_the_row(aws_world: AwsWorld) -> None:
     rds = aws_world.client("rds")
-    rds.create_db_instance(DBInstanceIdentifier="orders", Engine="postgres", AllocatedStorage=20, **COMMON)
+    rds.create_db_instance(DBInstanceIdentifier="orders", **POSTGRES)
     rds.create_db_snapshot(DBInstanceIdentifier="orders", DBSnapshotIdentifier="kept")
     assert_refused_in_rows(aws_world, "aws.rds.snapshots", "rds:DescribeDBSnapshotAttributes", "kept")
 
