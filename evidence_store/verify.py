@@ -150,10 +150,13 @@ class _Check:
             self.report(path, f"cannot be read ({error.strerror})")
 
     def history(self) -> History | None:
-        """Read the log, then look for files that belong to nothing."""
-        history = self._read()
+        """Read the log, and look for files that belong to nothing."""
+        listed: list[tuple[str, int]] = []
         with self.noting(layout.STORE):
-            self.names(history)
+            # Listed before the log is read: a writer at work has then logged all that was there but its newest run.
+            listed += walk(self.root)
+        history = self._read()
+        self.names(history, listed)
         if history is not None and history.tree.size > history.checkpoint.size:
             missing = layout.note_name(history.tree.size)
             self._unfinished(missing, f"is missing, though leaf {history.tree.size - 1} is written")
@@ -172,8 +175,8 @@ class _Check:
         else:
             self.report(path, f"{what}; an interrupted write is put right by opening the store for writing")
 
-    def names(self, history: History | None) -> None:
-        """Report every file that no store has, every link, and every file that should be there and is not."""
+    def names(self, history: History | None, listed: Iterable[tuple[str, int]]) -> None:
+        """Report everything that no store has, and every link; what is missing shows when it is read."""
         runs = history.runs if history else {}
         expected = {layout.run_name(run.number) for run in runs.values() if run.kept}
         files = {*layout.FILES, layout.LOCK, layout.SPOOLED_NOTE, layout.SPOOLED_REPLY}
@@ -181,13 +184,13 @@ class _Check:
         folders = {*layout.FOLDERS} | expected
         open_runs = [run.number for run in runs.values() if run.state == "open"]
         if _being_written(self.root):
-            # It is named before its leaf is written; or opened and sealed since the log was read.
-            number = open_runs[-1] if open_runs else len(runs) + 1
-            folders.add(layout.run_name(number))
-            files |= {f"{layout.run_name(number)}/{name}" for name in layout.RUN_FILES}
+            # A run gets its name before its leaf is written.
+            named = {layout.run_name(number) for number in open_runs}
+            folders |= named
+            files |= {f"{run}/{file}" for run in named for file in layout.RUN_FILES}
         spooled = False
         unknown: set[str] = set()
-        for name, mode in walk(self.root):
+        for name, mode in listed:
             if name.rpartition("/")[0] in unknown:
                 unknown.add(name)
                 continue
@@ -204,8 +207,8 @@ class _Check:
             elif name not in files and not any(pattern.fullmatch(name) for pattern in OTHER_FILES):
                 self.report(name, "is not part of a store")
         if open_runs or spooled:
-            number = f" {open_runs[-1]}" if open_runs else ""
-            self.warnings.append(f"run{number} is open; what it holds is not sealed yet")
+            which = f" {open_runs[-1]}" if open_runs else ""
+            self.warnings.append(f"run{which} is open; what it holds is not sealed yet")
 
     def runs(self, history: History, read_data: bool) -> None:
         """Check the files of every sealed run, oldest first."""

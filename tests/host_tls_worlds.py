@@ -46,7 +46,9 @@ class World:
         """Run the same source again from what was recorded."""
         task = reading.shard.task
         wire = ReplayWire(task, reading.ledger.lines, reading.ledger.objects.__getitem__)
-        again = self._read(plugins.load().sources[task.dataset], wire, Retry(self.attempts, waits=False), reading.ledger)
+        again = self._read(
+            plugins.load().sources[task.dataset], wire, Retry(self.attempts, waits=False), reading.ledger
+        )
         again.unused = wire.unused()
         return again
 

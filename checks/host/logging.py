@@ -39,7 +39,7 @@ def logging(host: Host) -> Iterator[Row]:
             host.attempt_read("/etc/systemd/journald.conf", absent_ok=True),
             *(host.attempt_read(path) for _, path in sorted(drop_ins.items())),
         ],
-        "/var/log": host.list("/var/log"),
+        "/var/log": host.list("/var/log", absent_ok=True) or [],
         "rsyslog.conf": [
             host.attempt_read("/etc/rsyslog.conf", absent_ok=True),
             *(host.attempt_read(f"/etc/rsyslog.d/{name}") for name in _names(host, "/etc/rsyslog.d")),

@@ -14,6 +14,7 @@ SYSTEMD = ("timedatectl", "show")
 
 OWN_CLOCK = "7F7F0101"
 """Reference ID that chronyd gives itself when it has no other source (127.127.1.1)."""
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "min": 60_000.0, "h": 3_600_000.0, "d": 86_400_000.0}
 
 
@@ -109,7 +110,9 @@ def _chrony(text: str) -> State:
     said = _labels(text)
     amount, _, direction = said["System time"].partition(" seconds ")
     offset_ms = float(amount) * 1000 * (-1 if direction.startswith("slow") else 1)
-    updated = datetime.strptime(said["Ref time (UTC)"], "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+    _, month, day, time_of_day, year = said["Ref time (UTC)"].split()
+    hour, minute, second = map(int, time_of_day.split(":"))
+    updated = datetime(int(year), MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=UTC)
     if said["Leap status"] == "Not synchronised":
         return State("chronyd is not synchronised")
     if said["Reference ID"].startswith(OWN_CLOCK):

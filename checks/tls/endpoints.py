@@ -37,6 +37,7 @@ def endpoints(tls: Tls) -> Iterator[Row]:
     for endpoint in dict.fromkeys(tls.endpoints):
         yield {
             "Endpoint": endpoint,
+            "Host": _host(endpoint),
             "Handshake": tls.attempt_handshake(endpoint),
             **{version: tls.attempt_handshake(endpoint, version=version) for version in VERSIONS},
             "HEAD": tls.attempt_head(endpoint),
@@ -125,7 +126,7 @@ def name_matches(endpoint: Record) -> Verdict:
     not count.
     Remedy: have a certificate issued that carries the name.
     """
-    leaf, host = _leaf(endpoint), _host(endpoint)
+    leaf, host = _leaf(endpoint), endpoint["Host"]
     names = leaf["IPAddresses"] if _is_address(host) else leaf["DNSNames"]
     listed = ", ".join(leaf["DNSNames"] + leaf["IPAddresses"]) or "no name"
     matching = [name for name in names if _matches(name, host)]
@@ -202,7 +203,7 @@ def hsts(endpoint: Record, *, min_max_age_s: int = 31_536_000) -> Verdict:
     reply = endpoint["HEAD"]
     if reply is None:
         return skip("the endpoint does not speak HTTP")
-    if _is_address(_host(endpoint)):
+    if _is_address(endpoint["Host"]):
         return skip("the endpoint is an address, for which browsers ignore the header")
     # left out of an HTTP answer when the server does not set it
     header = reply["Headers"].get("strict-transport-security")
@@ -251,10 +252,13 @@ def ocsp_stapled(endpoint: Record, *, as_of: datetime) -> Verdict:
     return ok(f"an OCSP answer of {staple['ThisUpdate']} is stapled and says good")
 
 
-def _host(endpoint: Record) -> str:
-    """The host of ``host:port``, without brackets, as it stands in certificates."""
-    host = str(endpoint["Endpoint"]).rpartition(":")[0].strip("[]").rstrip(".").lower()
-    return host if ":" in host else host.encode("idna").decode("ascii")
+def _host(endpoint: str) -> str:
+    """The host of ``host:port`` as it stands in certificates: no brackets, lower case, punycode."""
+    host = endpoint.rpartition(":")[0].strip("[]").rstrip(".").lower()
+    try:
+        return host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return host  # no such name can be resolved, so there will be no handshake either
 
 
 def _is_address(host: str) -> bool:

@@ -30,6 +30,10 @@ DENIAL = ("permission denied", "operation not permitted", "must be root", "must 
 """What programs say when they lack a privilege; it decides between two words for a gap, never about a verdict."""
 
 
+PIECE_BYTES = 64 * 1024
+"""The kernel answers "cannot allocate memory" to a read of /proc/sys that asks for megabytes."""
+
+
 class Host(Connection):
     """One task's view of the machine. What is read is read at once; only the answer on record tells what was found."""
 
@@ -113,7 +117,9 @@ class Host(Connection):
             with open(self._at(path), "rb", opener=_open_at_once) as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     return _failed(GapKind.REJECTED, "it is not a regular file")
-                body = file.read(self.limits.max_reply_bytes + 1)
+                body = b""
+                while len(body) <= self.limits.max_reply_bytes and (piece := file.read(PIECE_BYTES)):
+                    body += piece
         except OSError as error:
             return _os_failure(error)
         if len(body) > self.limits.max_reply_bytes:
@@ -239,7 +245,7 @@ def _run_error(argv: Sequence[str], answer: Answer, ok: Sequence[int]) -> Unavai
         return Unavailable(GapKind(answer.failure), f"{command} gave no output: {answer.detail}", "host:run")
     if answer.status in ok:
         return None
-    said = answer.detail.partition("\n")[0][:200]
+    said = (answer.detail or _text(answer.body)).strip().partition("\n")[0][:200]
     kind = GapKind.DENIED if any(word in answer.detail.lower() for word in DENIAL) else GapKind.REJECTED
     status = answer.status or 0
     how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"

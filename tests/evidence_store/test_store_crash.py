@@ -87,7 +87,7 @@ class TracedDisk(QuickDisk):
         self.trace.append(("unlink", path))
 
 
-@dataclass
+@dataclass(eq=False)
 class Node:
     """A file (bytes) or folder (names to nodes), as it is and as it surely is on disk."""
 
@@ -102,6 +102,8 @@ class Model:
     def __init__(self, base: Path) -> None:
         self.base = base
         self.root = self._read(base)
+        self.moved: list[tuple[Node, Node, str]] = []
+        """What was renamed, from which folder, from which name."""
 
     def _read(self, path: Path) -> Node:
         if path.is_dir():
@@ -135,6 +137,7 @@ class Model:
             node.safe = dict(node.live)
         elif kind == "rename":
             node = self._at(path.parent).live.pop(path.name)
+            self.moved.append((node, self._at(path.parent), path.name))
             self._at(rest[0].parent).live[rest[0].name] = node
         elif kind == "unlink":
             self._at(path.parent).live.pop(path.name)
@@ -142,10 +145,24 @@ class Model:
     def settle(self, build: Path, data: Callable[[bytes, bytes], bytes], names: Callable[[Any, Any], Any]) -> None:
         """Write down what a power cut leaves, by the given choices."""
 
+        chosen: dict[int, dict[str, Node]] = {}
+
+        def choose(node: Node) -> None:
+            if node.folder:
+                chosen[id(node)] = dict(names(node.safe, node.live))
+                for child in {id(c): c for c in [*node.safe.values(), *node.live.values()]}.values():
+                    choose(child)
+
+        choose(self.root)
+        # A rename is one step on any journalling file system: never gone from the old name without being at the new.
+        for node, folder, name in self.moved:
+            if folder.safe.get(name) is node and not any(node in found.values() for found in chosen.values()):
+                chosen[id(folder)][name] = node
+
         def put(node: Node, path: Path) -> None:
             if node.folder:
                 path.mkdir()
-                for name, child in names(node.safe, node.live).items():
+                for name, child in chosen[id(node)].items():
                     put(child, path / name)
             else:
                 path.write_bytes(node.live if node.live == node.safe else data(node.safe, node.live))
@@ -258,6 +275,7 @@ def check_promises(path: Path, signer: FileSigner, promised: Promise, *, process
     for number, state in promised.runs.items():
         assert number in runs, f"run {number} was acknowledged and is gone"
         assert state in ("open", runs[number]), f"run {number} was {state} and is {runs[number]}"
+        assert number in {run.number for run in reader.runs() if run.kept}, f"run {number} lost its plan"
         assert reader.run(number).plan() == b'{"plan":%d}' % number
         if state != "open" or process_died:
             assert len(list(reader.run(number).replies())) >= promised.replies.get(number, 0)
@@ -343,9 +361,19 @@ def test_a_power_cut_during_recovery_loses_nothing_either(
 
 @pytest.mark.parametrize(
     "forgotten",
-    [("sync", "log/entries"), ("sync", "spool/checkpoint.note"), ("sync", "objects.pack"), ("sync", "plan.json"),
-     ("sync", "manifest.ndjson.zst"), ("sync", "results.ndjson.zst"), ("sync", "statement.dsse.json"), ("sync_folder", "spool/00000001"),
-     ("sync_folder", "store/spool"), ("sync_folder", "log/checkpoints"), ("sync_folder", "store/runs")],
+    [
+        ("sync", "log/entries"),
+        ("sync", "spool/checkpoint.note"),
+        ("sync", "objects.pack"),
+        ("sync", "plan.json"),
+        ("sync", "manifest.ndjson.zst"),
+        ("sync", "results.ndjson.zst"),
+        ("sync", "statement.dsse.json"),
+        ("sync_folder", "spool/00000001"),
+        ("sync_folder", "store/spool"),
+        ("sync_folder", "log/checkpoints"),
+        ("sync_folder", "store/runs"),
+    ],
     ids=" ".join,
 )  # fmt: skip
 def test_the_model_notices_a_forgotten_sync(

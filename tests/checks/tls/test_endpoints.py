@@ -154,7 +154,9 @@ def test_the_chain_and_the_roots_are_on_record(estate: Estate, authority: Author
     assert authority.root.pem in b"".join(estate.reading.ledger.objects.values())
 
 
-def test_a_server_that_closes_on_old_versions_refuses_them(estate: Estate, authority: Authority, tmp_path: Path) -> None:
+def test_a_server_that_closes_on_old_versions_refuses_them(
+    estate: Estate, authority: Authority, tmp_path: Path
+) -> None:
     """A closed connection is asked for twice, and then it is an answer; as long as a modern version is offered."""
 
     def picky(connection: socket.socket) -> None:
@@ -216,7 +218,10 @@ def test_cookies_are_not_kept(authority: Authority, tmp_path: Path) -> None:
     answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: session=hunter2\r\nStrict-Transport-Security: max-age=1\r\n\r\n"
     with peer(secured(tmp_path, (authority.leaf("localhost"),), answer)) as port:
         reading = TlsWorld(tmp_path, [f"localhost:{port}"], None, attempts=1).read("tls.endpoints")
-    assert reading.row(f"localhost:{port}")["HEAD"] == {"Status": 200, "Headers": {"strict-transport-security": "max-age=1"}}
+    assert reading.row(f"localhost:{port}")["HEAD"] == {
+        "Status": 200,
+        "Headers": {"strict-transport-security": "max-age=1"},
+    }
     assert "hunter2" not in str(reading.ledger.lines) + str(reading.ledger.objects)
 
 
@@ -234,7 +239,9 @@ def test_what_a_server_says_to_a_hello(data: bytes, flight: hello.Flight) -> Non
     assert hello.read_flight(data) == flight
 
 
-@pytest.mark.parametrize("data", [b"HTTP/1.1 400", b"\x15\x03\x01\x00\x01\x02", b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x03"])
+@pytest.mark.parametrize(
+    "data", [b"HTTP/1.1 400", b"\x15\x03\x01\x00\x01\x02", b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x03"]
+)
 def test_what_is_not_tls_is_malformed(data: bytes) -> None:
     with pytest.raises(hello.MalformedError):
         hello.read_flight(data)
