@@ -260,6 +260,10 @@ class Store:
         for first in range(0, len(fresh), ANCHORS_A_LEAF):
             log.append(ANCHOR, {"anchors": fresh[first : first + ANCHORS_A_LEAF]}, {})
 
+    def gaps(self) -> list[dict[str, Any]]:
+        """What was recorded as not collected, oldest first: ``from``, ``to``, ``missed``, ``reason``."""
+        return [leaf.predicate for leaf in self._history.leaves if leaf.kind == GAP]
+
     def runs(self) -> list[RunInfo]:
         """All runs, oldest first."""
         return list(self._history.runs.values())

@@ -136,9 +136,9 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _chosen(body: bytes) -> str:
     """Version a ServerHello chose; in TLS 1.3 it stands in an extension."""
     code = int.from_bytes(body[:2], "big")
-    _, rest = _vector(body[34:], 1)
-    if len(body) < 38 or len(rest) < 3:
+    if len(body) < 38:
         raise MalformedError("the server's hello is too short")
+    _, rest = _vector(body[34:], 1)
     extensions = _vector(rest[3:], 2)[0] if rest[3:] else b""
     while extensions:
         kind = int.from_bytes(extensions[:2], "big")

@@ -7,6 +7,7 @@ import os
 import pickle
 import pwd
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -149,7 +150,8 @@ def real_sshd(machine: HostWorld, lines: str) -> None:
     config = machine.file("/etc/ssh/sshd_config", lines)
     key = machine.folder / "host_key"
     if not key.exists():
-        os.system(f"{program('ssh-keygen', 'openssh-client')} -q -t ed25519 -N '' -f {key}")
+        keygen = program("ssh-keygen", "openssh-client")
+        subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     if os.geteuid() == 0:  # made by the service when it starts
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     machine.program("sshd", script=f'exec {program("sshd", "openssh-server")} "$@" -f {config} -h {key}')
@@ -189,7 +191,8 @@ def test_sudoers_are_read_by_their_own_parser(machine: HostWorld) -> None:
     reading = machine.read("host.sudoers")
     concluded = {finding.resource: str(finding.outcome) for finding in findings(reading)}
     assert concluded == {
-        "Defaults 1": "SKIP", "Defaults 2": "FAIL", "rule 1": "SKIP", "rule 2": "PASS", "rule 3": "FAIL", "rule 4": "PASS",
+        "Defaults 1": "SKIP", "Defaults 2": "FAIL",
+        "rule 1": "SKIP", "rule 2": "PASS", "rule 3": "FAIL", "rule 4": "PASS",
     }  # fmt: skip
     same_again(machine, reading)
 

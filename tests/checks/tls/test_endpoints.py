@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from collector.connect import hello
 from collector.connect.base import Limits
+from collector.connect.certificate import certificate, staple
 from collector.model import Finding, Outcome, Unavailable
 from tests.host_tls_worlds import TlsWorld, findings
 from tests.servers import DAY, Authority, Issued, Site, free_port, issue, nginx, ocsp_answer, peer, secured
@@ -245,3 +249,46 @@ def test_what_a_server_says_to_a_hello(data: bytes, flight: hello.Flight) -> Non
 def test_what_is_not_tls_is_malformed(data: bytes) -> None:
     with pytest.raises(hello.MalformedError):
         hello.read_flight(data)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"\x15\x03\x01\x00\x02\x02\x50", "ended with alert 80, which says nothing about the version"),
+        (b"\x16\x03\x01\x00\x40\x02\x00", "broke off half-way (2 attempts)"),
+        (b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x03", "the server's hello is too short"),
+    ],
+)
+def test_an_answer_that_says_nothing_about_the_version_is_unknown(tmp_path: Path, answer: bytes, words: str) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(1 << 14)
+        connection.sendall(answer)
+
+    with peer(talk) as port:
+        reading = TlsWorld(tmp_path, [f"127.0.0.1:{port}"], None).read("tls.endpoints")
+    (finding,) = [finding for finding in findings(reading) if finding.check == "tls.endpoint.modern-protocols"]
+    assert finding.outcome == UNKNOWN
+    assert words in finding.reason
+
+
+@pytest.mark.parametrize(
+    ("key", "facts"),
+    [
+        (lambda: rsa.generate_private_key(65537, 2048), {"Type": "RSA", "Bits": 2048}),
+        (lambda: ec.generate_private_key(ec.SECP384R1()), {"Type": "EC", "Bits": 384}),
+        (lambda: dsa.generate_private_key(2048), {"Type": "DSA", "Bits": 2048}),
+        (ed25519.Ed25519PrivateKey.generate, {"Type": "Ed25519", "Bits": 256}),
+        (ed448.Ed448PrivateKey.generate, {"Type": "Ed448", "Bits": 456}),
+    ],
+)
+def test_the_kind_of_a_key_is_told(authority: Authority, key: Callable[[], object], facts: dict[str, object]) -> None:
+    leaf = authority.leaf("www.example.org", "192.0.2.1", key=key(), responder=RESPONDER)
+    told = certificate(leaf.certificate.public_bytes(Encoding.DER))
+    assert told["PublicKey"] == facts
+    assert (told["DNSNames"], told["IPAddresses"], told["OCSP"]) == (["www.example.org"], ["192.0.2.1"], [RESPONDER])
+    assert (told["SignatureHash"], told["Issuer"]) == ("sha256", "CN=Example Intermediate")
+
+
+def test_an_ocsp_answer_may_be_an_error() -> None:
+    answer = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER)
+    assert staple(answer.public_bytes(Encoding.DER)) == {"Status": "try_later"}
