@@ -60,7 +60,8 @@ def collect(
         try:
             connection = opener(task, wire)
         except (AffidavitError, Unavailable) as error:
-            return not_fetched(task, GapKind.UNAUTHENTICATED, f"the connection could not be opened: {error}")
+            refs = wire.not_opened(str(error))
+            return not_fetched(task, GapKind.UNAUTHENTICATED, f"the connection could not be opened: {error}", refs)
         return fetch(task, sources[task.dataset], connection, folder / f"{order[task]:06}.rows")
 
     def done(shard: Shard) -> None:
@@ -84,7 +85,11 @@ def _windowed(
     while running:
         finished, running = wait(running, return_when=FIRST_COMPLETED)
         for future in finished:
-            done(future.result())
+            try:
+                done(future.result())
+            except BaseException:  # what is under way ends, nothing new begins
+                executor.shutdown(cancel_futures=True)
+                raise
             running |= {executor.submit(job, task) for task in islice(tasks, 1)}
 
 

@@ -11,12 +11,16 @@ from collector.api import Source
 from collector.connect.base import Connection, stream
 from collector.errors import crash
 from collector.model import GAP_KEY, Gap, GapKind, Population, Row, Shard, Task, Unavailable
+from evidence_store.errors import StoreError
 
 
 def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Shard:
     """Read a dataset in a scope and write its rows to ``path``, one JSON line each, as they arrive.
 
     A refusal, a broken list or a crash of the source becomes a gap; the rows read before it are kept.
+
+    Raises:
+        StoreError: a reply could not be recorded, or a recorded one is not what was sealed.
     """
     rows = 0
     gap: Gap | None = None
@@ -37,6 +41,8 @@ def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Sha
                 _note_gaps(row, key, partial)
         except Unavailable as error:
             gap = Gap(task.dataset, task.scope, error.kind, error.reason, error.operation)
+        except StoreError:  # what cannot be recorded, or is not what was recorded, ends the run
+            raise
         except Exception as error:  # boundary: a broken source must not take the run with it
             gap = Gap(task.dataset, task.scope, GapKind.CRASHED, f"the source crashed: {crash(error)}")
     replies = connection.wire.finish()
@@ -61,9 +67,10 @@ def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Sha
     return Shard(population, path)
 
 
-def not_fetched(task: Task, kind: GapKind, reason: str) -> Shard:
+def not_fetched(task: Task, kind: GapKind, reason: str, replies: tuple[int, ...] = ()) -> Shard:
     """The shard of a task that was planned and never asked."""
-    return Shard(Population(task, 0, "unproven", Gap(task.dataset, task.scope, kind, reason)), None)
+    gap = Gap(task.dataset, task.scope, kind, reason)
+    return Shard(Population(task, 0, "unproven", gap, replies=replies), None)
 
 
 def resource_key(source: Source, row: Row) -> str:

@@ -35,7 +35,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from collector.connect.base import Connection, Limits
-from collector.connect.retry import Retry, Retryable
+from collector.connect.retry import TRANSIENT, Retry, Retryable
 from collector.connect.wire import Answer, Ask, Exchange, Wire
 from collector.model import GapKind, Unavailable, stamp
 
@@ -126,6 +126,8 @@ def _answer_from_wire(request: Any, **_: object) -> AWSResponse:
     exchange = call.wire.exchange(ask, send)
     call.exchanges.append(exchange)
     answer = exchange.answer
+    if answer.failure and not answer.endpoint:
+        raise _NotSent(GapKind(answer.failure), answer.detail)
     if answer.failure:
         raise _TransportError(GapKind(answer.failure), answer.detail)
     if answer.status == 200 and not _well_formed(call.model, answer.body):
@@ -157,6 +159,10 @@ class _TransportError(HTTPClientError):  # type: ignore[misc]
     def __init__(self, kind: GapKind, detail: str) -> None:
         super().__init__(detail=detail)
         self.kind = kind
+
+
+class _NotSent(_TransportError):
+    """The recording says that this was not sent, and why."""
 
 
 def _send(http: URLLib3Session, request: Any, max_bytes: int) -> Answer:
@@ -214,13 +220,7 @@ class AwsAccount:
         self._endpoint_url = endpoint_url
         self._clients: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._lock = threading.Lock()
-        self._config = Config(
-            retries={"total_max_attempts": 1},
-            connect_timeout=min(10.0, limits.timeout_s),
-            read_timeout=limits.timeout_s,
-            max_pool_connections=workers,
-            user_agent_appid="affidavit",
-        )
+        self._config = _config(limits, workers)
         self.http = (
             None
             if session is None
@@ -254,6 +254,17 @@ def _core_session() -> botocore.session.Session:
     return core
 
 
+def _config(limits: Limits, workers: int = 1) -> Config:
+    """The SDK does not try again by itself: every attempt is ours, and on record."""
+    return Config(
+        retries={"total_max_attempts": 1},
+        connect_timeout=min(10.0, limits.timeout_s),
+        read_timeout=limits.timeout_s,
+        max_pool_connections=workers,
+        user_agent_appid="affidavit",
+    )
+
+
 def open_account(
     *,
     limits: Limits,
@@ -265,19 +276,32 @@ def open_account(
     session_token: str | None = None,
     role: str | None = None,
     external_id: str | None = None,
+    region: str | None = None,
 ) -> AwsAccount:
-    """Credentials of an account, taken from the usual chain or given; with ``role`` they are assumed and renewed."""
+    """Credentials of an account, taken from the usual chain or given; with ``role`` they are assumed and renewed.
+
+    ``region`` is where the role is asked for.
+
+    Raises:
+        Unavailable: the profile does not exist, or its credentials cannot be used.
+    """
     core = _core_session()
-    if profile:
-        core.set_config_variable("profile", profile)
-    if access_key_id:
-        core.set_credentials(access_key_id, secret_access_key, session_token)
-    if role:
-        _assume(core, role, external_id, endpoint_url)
+    try:
+        if profile:
+            core.set_config_variable("profile", profile)
+            core.get_scoped_config()
+        if access_key_id:
+            core.set_credentials(access_key_id, secret_access_key, session_token)
+        if role:
+            _assume(core, role, external_id, endpoint_url, region, limits)
+    except BotoCoreError as error:
+        raise Unavailable(GapKind.UNAUTHENTICATED, _plain(error)) from error
     return AwsAccount(boto3.Session(botocore_session=core), endpoint_url=endpoint_url, limits=limits, workers=workers)
 
 
-def _assume(core: Any, role: str, external_id: str | None, endpoint_url: str | None) -> None:
+def _assume(
+    core: Any, role: str, external_id: str | None, endpoint_url: str | None, region: str | None, limits: Limits
+) -> None:
     """Make the session's credentials those of the role, renewed by themselves when they run out."""
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
@@ -288,7 +312,9 @@ def _assume(core: Any, role: str, external_id: str | None, endpoint_url: str | N
         {"ExternalId": external_id} if external_id else {}
     )
     fetcher = AssumeRoleCredentialFetcher(
-        client_creator=functools.partial(core.create_client, endpoint_url=endpoint_url),
+        client_creator=functools.partial(
+            core.create_client, region_name=region, endpoint_url=endpoint_url, config=_config(limits)
+        ),
         source_credentials=source,
         role_arn=role,
         extra_args=extra,
@@ -462,10 +488,10 @@ class Aws(Connection):
                 reply = getattr(client, operation)(**params, **(extra or {}))
             except ClientError as error:
                 failure = _client_error(name, error, call)
-                self._fail(call, refs, failure, "absent" if error.response["Error"]["Code"] in absent else failure.kind)
+                self._fail(call, refs, failure, "absent" if getattr(failure, "code", None) in absent else failure.kind)
                 raise failure from error
             except (BotoCoreError, HTTPClientError) as error:
-                failure = _transport_error(name, error)
+                failure = _transport_error(name, error, call)
                 self._fail(call, refs, failure, failure.kind)
                 raise failure from error
             finally:
@@ -484,6 +510,9 @@ class Aws(Connection):
         return final
 
     def _fail(self, call: _Call, refs: list[int] | None, error: Unavailable, kind: str) -> None:
+        if not call.exchanges:  # nothing was sent, for want of a credential: on record, so that a replay says the same
+            answer = Answer(None, failure=str(error.kind), detail=error.reason)
+            call.exchanges.append(self.wire.exchange(call.ask, lambda: answer))
         for exchange in call.exchanges:
             number = self.wire.conclude(exchange, last=False, error=str(kind), code=getattr(error, "code", ""))
             if refs is not None:
@@ -568,9 +597,11 @@ def _client_error(name: str, error: ClientError, call: _Call) -> Unavailable:
     after = headers.get("retry-after", "")
     after_s = float(after) if after.isdigit() else None
     if error.operation_name == "AssumeRole":
-        name = "sts:AssumeRole"
+        name, absent_code = "sts:AssumeRole", ""  # whatever its code is, it says nothing of what was asked for
+    else:
+        absent_code = code
     if code in DENIED:
-        return AwsRefusal(GapKind.DENIED, f"{name} was refused ({code})", name, code)
+        return AwsRefusal(GapKind.DENIED, f"{name} was refused ({code})", name, absent_code)
     if code in UNAUTHENTICATED:
         return AwsRefusal(
             GapKind.UNAUTHENTICATED, f"{name} was refused: the credential is not valid ({code})", name, code
@@ -580,15 +611,19 @@ def _client_error(name: str, error: ClientError, call: _Call) -> Unavailable:
     if code in TIMED_OUT:
         return Retryable(GapKind.TIMEOUT, f"{name} timed out ({code})", name, after_s)
     if code in UNSUPPORTED or status == 501:
-        return AwsRefusal(GapKind.UNSUPPORTED, f"{name} is not supported here ({code})", name, code)
+        return AwsRefusal(GapKind.UNSUPPORTED, f"{name} is not supported here ({code})", name, absent_code)
     if status >= 500:
         return Retryable(GapKind.SERVER_ERROR, f"{name} failed on the server ({code}, status {status})", name, after_s)
     if status == 403:
-        return AwsRefusal(GapKind.DENIED, f"{name} was refused ({code}, status 403)", name, code)
-    return AwsRefusal(GapKind.REJECTED, f"{name} was rejected ({code})", name, code)
+        return AwsRefusal(GapKind.DENIED, f"{name} was refused ({code}, status 403)", name, absent_code)
+    return AwsRefusal(GapKind.REJECTED, f"{name} was rejected ({code})", name, absent_code)
 
 
-def _transport_error(name: str, error: Exception) -> Unavailable:
+def _transport_error(name: str, error: Exception, call: _Call) -> Unavailable:
+    if isinstance(error, _NotSent):
+        text = str(error)
+        kinds = Retryable if error.kind in TRANSIENT else Unavailable
+        return kinds(error.kind, text, text.partition(" ")[0])
     if isinstance(error, _TransportError):
         text = f"{name} got no usable reply: {error}"
         if error.kind in (GapKind.TIMEOUT, GapKind.UNREACHABLE):
@@ -600,7 +635,11 @@ def _transport_error(name: str, error: Exception) -> Unavailable:
         return Unavailable(GapKind.UNAUTHENTICATED, f"{name} was not asked: no credentials were found", name)
     if isinstance(error, ParamValidationError):
         raise error  # the source is wrong: a crash, not a refusal
-    return Unavailable(GapKind.UNREACHABLE, f"{name} was not answered: {_plain(error)}", name)
+    if isinstance(error, HTTPClientError):
+        return Retryable(GapKind.UNREACHABLE, f"{name} was not asked: {_plain(error)}", name)
+    return Unavailable(
+        GapKind.REJECTED if call.exchanges else GapKind.UNAUTHENTICATED, f"{name} was not asked: {_plain(error)}", name
+    )
 
 
 def plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from collector.config import AwsConnection, Config, HostConnection, TlsConnection
 from collector.connect.base import Connection, Limits
 from collector.connect.retry import Retry
-from collector.connect.wire import Wire
+from collector.connect.wire import ReplayWire, Wire
 from collector.model import Task
 from collector.plan import Plan
 
@@ -76,6 +76,8 @@ def recorded(plan: Plan) -> Opener:
     shared: list[AwsAccount] = []
 
     def open_one(task: Task, wire: Wire) -> Connection:
+        if isinstance(wire, ReplayWire):
+            wire.check_opened()
         place = plan.place(task.connection)
         if place.kind == "aws":
             from collector.connect.aws import Aws, AwsAccount
@@ -109,5 +111,5 @@ def _open_aws(connection: AwsConnection, account: str, base: Path, limits: Limit
     }
     return open_account(
         limits=limits, workers=workers, endpoint_url=connection.endpoint_url, profile=connection.profile,
-        role=declared.role if declared else None, **secret,
+        role=declared.role if declared else None, region=connection.regions[0], **secret,
     )  # fmt: skip

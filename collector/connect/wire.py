@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -106,6 +107,10 @@ def request_key(operation: str, params: Mapping[str, Any], region: str, token_in
     return json.dumps([operation, params, region, token_in], sort_keys=True, separators=(",", ":"))
 
 
+OPENING = Ask("connection:open", {})
+"""What stands on record where a connection could not be opened, so that a replay comes to the same gap."""
+
+
 class Wire(ABC):
     """The path of one task's replies; safe to use from several threads."""
 
@@ -143,6 +148,14 @@ class Wire(ABC):
                 if exchange in self._open:
                     self._open.remove(exchange)
             return exchange.number
+
+    def not_opened(self, reason: str) -> tuple[int, ...]:
+        """Put on record that the connection could not be opened, and why; return the number of that line."""
+        kind = str(GapKind.UNAUTHENTICATED)
+        with suppress(Unavailable):  # asked to stop
+            exchange = self.exchange(OPENING, lambda: Answer(None, failure=kind, detail=reason))
+            self.conclude(exchange, last=False, error=kind)
+        return self.finish()
 
     def finish(self) -> tuple[int, ...]:
         """Conclude what a crash left open; return all line numbers of the task, in order."""
@@ -260,6 +273,15 @@ class ReplayWire(Wire):
 
     def _number(self, exchange: Exchange) -> int:
         return int(exchange.line["i"])
+
+    def check_opened(self) -> None:
+        """Return when the connection was opened then.
+
+        Raises:
+            Unavailable: it could not be opened.
+        """
+        if waiting := self._lines.get(OPENING.key):
+            raise Unavailable(GapKind.UNAUTHENTICATED, waiting[0]["detail"])
 
     def unused(self) -> list[int]:
         """Numbers of recorded replies nobody asked for."""
