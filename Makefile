@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-APT := nginx-light openssh-server chromium openssl iproute2
+APT := nginx-light openssh-server sudo iproute2 openssl chromium zstd
 WITH_APT := $(shell command -v apt-get)
 
 .PHONY: demo test lint wheel docs bench servers lock clean
