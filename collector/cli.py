@@ -122,6 +122,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"error: {error.what}\nnext:  {error.next_step}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("error: interrupted\nnext:  run again when ready", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 3

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from collector.api import Check
+from collector.errors import ConfigError
 from collector.judge import Bench, answer
 from collector.model import Outcome, instant, record
 
@@ -53,18 +54,35 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def load(folder: Path, checks: Mapping[str, Check]) -> Iterator[Example]:
-    """Every example under ``folder``.
+    """Every example in the files under ``folder``; see :func:`parse`."""
+    return parse({str(path): path.read_bytes() for path in sorted(folder.rglob("*.yaml"))}, checks)
+
+
+def parse(files: Mapping[str, bytes], checks: Mapping[str, Check], *, only_known: bool = False) -> Iterator[Example]:
+    """Every example in these files; with ``only_known``, those of checks that are not in ``checks`` are passed over.
 
     Raises:
-        KeyError: an example names a check or a dataset that does not exist.
+        ConfigError: a file is malformed, or an example names a check or a dataset that does not exist.
     """
-    for path in sorted(folder.rglob("*.yaml")):
-        document = yaml.load(path.read_text("utf8"), _Loader)  # noqa: S506 - a safe loader
-        for check_id, examples in document.items():
-            check = checks[check_id]
-            for item in examples:
-                rows = (item["row"],) if check.each else tuple(item["rows"][dataset] for dataset in check.datasets)
-                yield Example(
-                    check_id, Outcome(item["outcome"].upper()), rows, item.get("reason", ""),
-                    instant(item.get("as_of", AS_OF)), item.get("params", {}),
-                )  # fmt: skip
+    for name in sorted(files):
+        try:
+            document = yaml.load(files[name].decode("utf8"), _Loader)  # noqa: S506 - a safe loader
+            for check_id, examples in document.items():
+                if only_known and check_id not in checks:
+                    continue
+                check = checks[check_id]
+                for item in examples:
+                    yield _example(check, item)
+        except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{name} holds an example that cannot be read: {type(error).__name__}: {error}",
+                "write outcome, and row (or rows by dataset), under the id of a check that exists",
+            ) from error
+
+
+def _example(check: Check, item: Mapping[str, Any]) -> Example:
+    rows = (item["row"],) if check.each else tuple(item["rows"][dataset] for dataset in check.datasets)
+    as_of = instant(item.get("as_of", AS_OF))
+    return Example(
+        check.id, Outcome(item["outcome"].upper()), rows, item.get("reason", ""), as_of, item.get("params", {})
+    )

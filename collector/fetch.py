@@ -12,6 +12,7 @@ from collector.connect.base import Connection, stream
 from collector.errors import crash
 from collector.model import GAP_KEY, Gap, GapKind, Population, Row, Shard, Task, Unavailable
 from evidence_store.errors import StoreError
+from evidence_store.merkle import leaf_hash, tree_root
 
 
 def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Shard:
@@ -63,6 +64,8 @@ def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Sha
             for (kind, reason, operation), who in sorted(partial.items())
         ),
         replies,
+        tree_root(leaf_hash(key.encode()) for key in sorted(keys)).hex(),
+        tuple(sorted(connection.wire.operations)),
     )
     return Shard(population, path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ import orjson
 
 from collector.api import Check
 from collector.errors import crash
-from collector.model import Finding, Gap, Outcome, Record, Shard, Traced, Unavailable, Verdict, record
+from collector.model import Finding, Outcome, Population, Proof, Record, Shard, Traced, Unavailable, Verdict, record
 
 Parameters = Mapping[str, Mapping[str, Any]]
 """Limits that differ from a check's defaults, by check id."""
@@ -28,6 +28,8 @@ class Bench:
     as_of: datetime
     """Time of collection."""
     parameters: Parameters
+    uncertified: Mapping[str, str] = field(default_factory=dict)
+    """Checks whose examples no longer come out as they say, and why: their PASS counts for nothing."""
 
     def limits(self, check: Check) -> dict[str, Any]:
         """The limits a check is judged by."""
@@ -59,8 +61,8 @@ def _judge_shard(checks: Sequence[Check], shard: Shard, bench: Bench) -> Iterato
         seen = True
         for check in checks:
             row = Traced(read.row)
-            finding = _ask(check, (row,), bench, read.key, shard.task.scope, partial(read.refs_for, row.touched))
-            yield finding if population.proven else _stopped(finding, population.gap)
+            about = read.key, shard.task.scope
+            yield _ask(check, (row,), bench, about, partial(read.refs_for, row.touched), (population,))
     for check in checks:
         limits = bench.limits(check)
         if population.gap:
@@ -91,7 +93,6 @@ def _judge_over(check: Check, shards: Sequence[Shard], bench: Bench) -> Iterator
         if shard.task.dataset in check.datasets:
             groups.setdefault(_group(check, shard), []).append(shard)
     for scope, group in groups.items():
-        gap = next((shard.population.gap for shard in group if shard.population.gap), None)
         missing = [dataset for dataset in check.datasets if all(shard.task.dataset != dataset for shard in group)]
         if missing:
             refs = tuple(sorted({ref for shard in group for ref in shard.population.replies}))
@@ -99,9 +100,8 @@ def _judge_over(check: Check, shards: Sequence[Shard], bench: Bench) -> Iterator
             yield Finding(check.id, scope, scope, Outcome.UNKNOWN, reason, refs, bench.limits(check))
             continue
         rest = _Rest()
-        populations = tuple(rest.rows(group, dataset) for dataset in check.datasets)
-        finding = _ask(check, populations, bench, scope, scope, rest.refs)
-        yield _stopped(finding, gap) if gap else finding
+        rows = tuple(rest.rows(group, dataset) for dataset in check.datasets)
+        yield _ask(check, rows, bench, (scope, scope), rest.refs, [shard.population for shard in group])
 
 
 class _Rest:
@@ -137,10 +137,27 @@ def _group(check: Check, shard: Shard) -> str:
 
 
 def _ask(
-    check: Check, rows: tuple[Any, ...], bench: Bench, resource: str, scope: str, refs: Callable[[], tuple[int, ...]]
+    check: Check,
+    rows: tuple[Any, ...],
+    bench: Bench,
+    about: tuple[str, str],
+    refs: Callable[[], tuple[int, ...]],
+    populations: Sequence[Population],
 ) -> Finding:
+    """The finding about a resource in a scope; what is not proven is told as seen, and concludes nothing."""
     outcome, reason = answer(check, rows, bench)
-    return Finding(check.id, resource, scope, outcome, reason, refs(), bench.limits(check))
+    evidence, limits = refs(), bench.limits(check)
+    unproven = next((population for population in populations if not population.proven), None)
+    why = ""
+    if unproven:
+        gap = unproven.gap
+        why = f"the list is incomplete: {gap.reason if gap else 'nothing shows that it is complete'}"
+    elif outcome is Outcome.PASS and check.id in bench.uncertified:
+        why = bench.uncertified[check.id]
+    if why:
+        told = f"{why}; seen here: {outcome} ({reason})"
+        return Finding(check.id, *about, Outcome.UNKNOWN, told, evidence, limits, seen=str(outcome))
+    return Finding(check.id, *about, outcome, reason, evidence, limits, Proof(*populations))
 
 
 def answer(check: Check, rows: tuple[Any, ...], bench: Bench) -> tuple[Outcome, str]:
@@ -154,15 +171,6 @@ def answer(check: Check, rows: tuple[Any, ...], bench: Bench) -> tuple[Outcome, 
     except Exception as error:  # boundary: a broken check is an ERROR of its own, never a PASS
         return Outcome.ERROR, f"the check broke: {crash(error)}"
     return verdict.outcome, verdict.reason
-
-
-def _stopped(finding: Finding, gap: Gap | None) -> Finding:
-    """The finding over a population that was not read to its end: what was seen is told, nothing is concluded."""
-    why = gap.reason if gap else "nothing shows that the list is complete"
-    reason = f"the list is incomplete: {why}; seen here: {finding.outcome} ({finding.reason})"
-    return Finding(
-        finding.check, finding.resource, finding.scope, Outcome.UNKNOWN, reason, finding.evidence, finding.params
-    )
 
 
 @dataclass(frozen=True, slots=True)

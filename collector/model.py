@@ -47,6 +47,7 @@ class GapKind(StrEnum):
     ABSENT_PROGRAM = "absent-program"
     UNPROVEN = "unproven"
     NO_IDENTITY = "no-identity"
+    UNDECLARED = "undeclared"
     CRASHED = "crashed"
     INTERRUPTED = "interrupted"
 
@@ -244,11 +245,30 @@ class Population:
     """Sub-replies refused for some of its records."""
     replies: tuple[int, ...] = ()
     """Every reply it was read from, as manifest line numbers."""
+    root: str = ""
+    """RFC 6962 root, in hex, over the sorted keys of its records: what was in it cannot be changed later."""
+    operations: tuple[str, ...] = ()
+    """Every operation that was asked for it."""
 
     @property
     def proven(self) -> bool:
         """True when the population may carry a PASS."""
-        return self.gap is None and self.basis != "unproven"
+        return self.gap is None and self.basis in PROVEN
+
+
+PROVEN = frozenset({"terminal-page", "count-reconciled", "independent-source"})
+"""Bases on which a population may carry a PASS."""
+
+
+class Proof:
+    """That populations were read to their end. Nothing else makes one, and a PASS needs one."""
+
+    __slots__ = ("populations",)
+
+    def __init__(self, *populations: Population) -> None:
+        if not populations or not all(population.proven for population in populations):
+            raise ValueError("only populations that were read to their end prove anything")
+        self.populations = populations
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +299,14 @@ class Finding:
     """Manifest line numbers of the replies the verdict rests on."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """The limits it was judged by."""
+    proof: Proof | None = field(default=None, compare=False, repr=False)
+    """What a PASS rests on."""
+    seen: str = ""
+    """Outcome that was stopped because what it rests on is not proven; empty otherwise."""
+
+    def __post_init__(self) -> None:
+        if self.outcome is Outcome.PASS and self.proof is None:
+            raise ValueError("a PASS needs the proof that its population was read to the end")
 
     def as_row(self) -> Row:
         """How it is written in ``results.ndjson`` and in reports."""
@@ -291,6 +319,7 @@ class Finding:
             "reason": self.reason,
             "evidence": list(self.evidence),
             "params": dict(self.params),
+            **({"seen": self.seen} if self.seen else {}),
         }
 
 

@@ -20,6 +20,8 @@ from collector.plugins import Library
 
 SCHEMA = "affidavit.plan/1"
 
+NOT_INSTALLED = "rerun with the version that sealed it, or with --sealed-code if you trust the run"
+
 IDENTITY = {"aws": "aws.sts.caller-identity"}
 """Dataset that tells with which identity a connection asks; it is read before everything else there."""
 
@@ -145,6 +147,7 @@ def make(
             if source.id in used
         ],
         "code": _digests(library.code),
+        "examples": _digests(library.examples),
         "files": _digests(files or {}),
     }
     return Plan(config.organisation, as_of, places, tasks, checks, config.checks.parameters, limits, document)
@@ -161,9 +164,7 @@ def read(raw: bytes, library: Library) -> Plan:
     for item in document["checks"]:
         check = library.checks.get(item["id"]) or _aliased(item["id"], library.checks.values())
         if check is None:
-            raise RerunError(
-                f"the run used the check {item['id']}, which is not installed", "rerun with the version that sealed it"
-            )
+            raise RerunError(f"the run used the check {item['id']}, which is not installed", NOT_INSTALLED)
         checks.append(replace(check, id=item["id"]))
         parameters[item["id"]] = {name: _frozen(value) for name, value in item["params"].items()}
     tasks = tuple(
@@ -171,9 +172,7 @@ def read(raw: bytes, library: Library) -> Plan:
     )
     for task in tasks:
         if task.dataset not in library.sources:
-            raise RerunError(
-                f"the run read {task.dataset}, which no installed source gives", "rerun with the version that sealed it"
-            )
+            raise RerunError(f"the run read {task.dataset}, which no installed source gives", NOT_INSTALLED)
     places = tuple(
         Place(item["name"], item["kind"], item["home"], tuple(item["endpoints"]), tuple(item["accounts"]))
         for item in document["places"]

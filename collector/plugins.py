@@ -26,6 +26,8 @@ class Library:
     checks: Mapping[str, Check]
     code: Mapping[str, bytes]
     """Module file, relative to its folder, to its bytes: what is sealed so that a verdict can be re-performed."""
+    examples: Mapping[str, bytes]
+    """Files of examples, likewise: every run shows with them that its checks can fail."""
 
 
 def content_root() -> Path:
@@ -57,13 +59,21 @@ def load_folders(roots: tuple[Path, ...]) -> Library:
     sources: dict[str, Source] = {}
     checks: dict[str, Check] = {}
     code: dict[str, bytes] = {}
+    examples: dict[str, bytes] = {}
     for root in roots:
         if not root.is_dir():
             raise ConfigError(f"the check folder {root} does not exist", "correct plugins.folders in the configuration")
+        for path in sorted(_examples_of(root).rglob("*.yaml")):
+            examples[f"examples/{root.name}/{path.relative_to(_examples_of(root))}"] = path.read_bytes()
         for path in sorted(root.rglob("*.py")):
             if path.name.startswith("_"):
                 continue
             name = f"{root.name}/{path.relative_to(root)}"
+            if name in code:
+                raise ConfigError(
+                    f"two check folders are called {root.name}, and both hold {path.relative_to(root)}",
+                    f"rename the folder {root}",
+                )
             code[name] = path.read_bytes()
             for item in _declared(path, code[name]):
                 shelf: dict[str, Source] | dict[str, Check] = sources if isinstance(item, Source) else checks
@@ -73,7 +83,13 @@ def load_folders(roots: tuple[Path, ...]) -> Library:
                         f"rename one of them, or drop {root} from plugins.folders",
                     )
                 shelf[item.id] = replace(item, module=name)  # type: ignore[assignment]
-    return Library(sources, _resolved(checks, sources), code)
+    return Library(sources, _resolved(checks, sources), code, examples)
+
+
+def _examples_of(root: Path) -> Path:
+    """Where a folder of checks keeps its examples: in ``examples/``; our own in the checkout stand with the tests."""
+    own = root.parent / "tests" / "checks"
+    return own if root == content_root() / "checks" and own.is_dir() else root / "examples"
 
 
 def _declared(path: Path, code: bytes) -> Iterable[Source | Check]:

@@ -17,6 +17,7 @@ from collector.collect import collect
 from collector.connect import opening
 from collector.connect.wire import ReplayWire, Wire
 from collector.errors import RerunError
+from collector.examples import parse
 from collector.model import Task
 from collector.plugins import Library, load, load_folders
 from collector.results import conclude
@@ -104,6 +105,7 @@ def rerun(run: SealedRun, *, sealed_code: bool = False) -> Rerun:
         def wire(task: Task, caller: str) -> Wire:
             replay = ReplayWire(task, replies.get(task.id, ()), run.object)
             replay.caller = caller
+            replay.permissions = frozenset(library.sources[task.dataset].permissions)
             wires.append(replay)
             return replay
 
@@ -112,7 +114,9 @@ def rerun(run: SealedRun, *, sealed_code: bool = False) -> Rerun:
         shards = collect(
             plan.tasks, library.sources, wire, opening.recorded(plan), rows, workers=1, stop=threading.Event()
         )
-        again = [_comparable(line) for line in conclude(plan, shards, catalogues, mappings).lines()]
+        files = {item["file"]: run.object(item["sha256"]) for item in document["examples"]}
+        examples = parse(files, {check.id: check for check in plan.checks}, only_known=True)
+        again = [_comparable(line) for line in conclude(plan, shards, catalogues, mappings, examples).lines()]
         sealed = [_comparable(line) for line in run.results()]
         return Rerun(
             run.number,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from collector.catalogue import Catalogues, Mappings
 from collector.controls import ControlResult, outside, roll_up
+from collector.examples import Example
+from collector.falsify import Certificate, certify
 from collector.judge import Bench, judge
-from collector.model import Finding, Gap, Outcome, Row, Shard
+from collector.model import Finding, Gap, Outcome, Population, Row, Shard
 from collector.plan import Plan
 
 
@@ -21,6 +23,7 @@ class Results:
     gaps: list[Gap]
     shards: Sequence[Shard]
     controls: tuple[ControlResult, ...]
+    certificates: tuple[Certificate, ...]
     counts: Mapping[str, int] = field(init=False)
     """Findings by outcome."""
 
@@ -63,14 +66,29 @@ class Results:
                 "basis": population.basis,
                 "gap": str(population.gap.kind) if population.gap else None,
                 "replies": list(population.replies),
+                "counts": _counts(population),
+                "root": population.root,
+                "operations": list(population.operations),
             }
+        for certificate in self.certificates:
+            yield certificate.as_row()
         for control in self.controls:
             yield control.as_row()
 
 
-def conclude(plan: Plan, shards: Sequence[Shard], catalogues: Catalogues, mappings: Mappings) -> Results:
-    """Judge the shards of a plan and roll the findings up to controls. Pure."""
-    findings = list(judge(plan.checks, shards, Bench(plan.as_of, plan.parameters)))
+def _counts(population: Population) -> dict[str, int]:
+    """Records listed, read in every part, and with a part refused: the last two add up to the first."""
+    refused = {resource for gap in population.partial for resource in gap.resources}
+    return {"listed": population.rows, "whole": population.rows - len(refused), "refused": len(refused)}
+
+
+def conclude(
+    plan: Plan, shards: Sequence[Shard], catalogues: Catalogues, mappings: Mappings, examples: Iterable[Example]
+) -> Results:
+    """Show that the checks can fail, judge the shards of a plan, and roll the findings up to controls. Pure."""
+    certificates = certify(plan.checks, examples)
+    uncertified = {certificate.check: certificate.flaw for certificate in certificates if certificate.flaw}
+    findings = list(judge(plan.checks, shards, Bench(plan.as_of, plan.parameters, uncertified)))
     gaps = [
         gap
         for shard in shards
@@ -87,5 +105,9 @@ def conclude(plan: Plan, shards: Sequence[Shard], catalogues: Catalogues, mappin
     kinds = {place.kind for place in plan.places}
     unplanned = outside({row.check: (row.check,) for row in mappings.rows if row.check not in asked}, kinds)
     return Results(
-        findings, gaps, shards, roll_up(controls, mappings.rows, findings, gaps, ran=asked, unplanned=unplanned)
+        findings,
+        gaps,
+        shards,
+        roll_up(controls, mappings.rows, findings, gaps, ran=asked, unplanned=unplanned),
+        certificates,
     )

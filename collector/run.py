@@ -21,6 +21,7 @@ from collector.config import Config, check_parameters
 from collector.connect import opening
 from collector.connect.wire import LiveWire, Wire
 from collector.errors import AffidavitError
+from collector.examples import parse
 from collector.model import Task, stamp
 from collector.plan import Plan
 from collector.plugins import Library, content_root, load
@@ -128,20 +129,22 @@ def run(
 def _collect_and_judge(
     bench: Workbench, plan: Plan, writer: RunWriter, folder: Path, stop: threading.Event, progress: Progress
 ) -> Results:
-    for content in (bench.config.raw, *bench.files.values(), *bench.library.code.values()):
+    library = bench.library
+    for content in (bench.config.raw, *bench.files.values(), *library.code.values(), *library.examples.values()):
         writer.add_object(content)
     sources = bench.library.sources
 
     def wire(task: Task, caller: str) -> Wire:
         live = LiveWire(task, writer, sources[task.dataset].redactions, stop=stop)
         live.caller = caller
+        live.permissions = frozenset(sources[task.dataset].permissions)
         return live
 
     workers = bench.config.collection.workers
     with ThreadPoolExecutor(workers, thread_name_prefix="ask") as pool:
         opener = opening.live(bench.config, pool=pool, stop=stop)
         shards = collect(plan.tasks, sources, wire, opener, folder, workers=workers, stop=stop, progress=progress)
-    return conclude(plan, shards, bench.catalogues, bench.mappings)
+    return conclude(plan, shards, bench.catalogues, bench.mappings, parse(library.examples, library.checks))
 
 
 def _closing(results: Results) -> dict[str, Any]:

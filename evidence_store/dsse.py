@@ -56,12 +56,12 @@ class Envelope:
         text = f'{{"payloadType":"{PAYLOAD_TYPE}","payload":"{b64(self.payload)}","signatures":[{signatures}]}}'
         return text.encode("ascii")
 
-    def signed_by(self, key: PublicKey) -> bool:
-        """Whether every signature is by this key and verifies."""
+    def signed_by(self, *keys: PublicKey) -> bool:
+        """Whether exactly these keys signed, each once and in this order, and all signatures verify."""
         message = pae(self.payload)
-        return bool(self.signatures) and all(
-            keyid == key.fingerprint and key.verifies(sig, message) for keyid, sig in self.signatures
-        )
+        if not keys or [keyid for keyid, _ in self.signatures] != [key.fingerprint for key in keys]:
+            return False
+        return all(key.verifies(sig, message) for key, (_, sig) in zip(keys, self.signatures, strict=True))
 
 
 def predicate_type(kind: str) -> str:

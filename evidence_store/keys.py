@@ -1,4 +1,4 @@
-"""Signing keys: Ed25519 in a PKCS#8 file that scrypt protects, and public keys known by their fingerprint."""
+"""Public keys known by their fingerprint, Ed25519 or P-256; and Ed25519 private keys in files that scrypt protects."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from evidence_store.errors import KeyFileError, UsageError, VerificationError
 from evidence_store.spelling import HEX256, unb64
@@ -25,19 +27,27 @@ SCRYPT_PKCS8 = re.compile(
 )
 SCRYPT_MIN_N = 16384
 KEY_FILE_LIMIT = 16384
+ED25519, P256 = "ed25519", "ecdsa-sha2-nistp256"
+"""Schemes, in the words of TUF and securesystemslib."""
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Number of points on the curve P-256."""
 
 
 class PublicKey:
-    """An Ed25519 public key and the one name it goes by: the hex SHA-256 of its SPKI."""
+    """An Ed25519 or P-256 public key and the one name it goes by: the hex SHA-256 of its SPKI."""
 
-    __slots__ = ("_key", "fingerprint", "raw", "spki")
+    __slots__ = ("_key", "fingerprint", "raw", "scheme", "spki")
 
-    def __init__(self, key: Ed25519PublicKey) -> None:
+    def __init__(self, key: Ed25519PublicKey | ec.EllipticCurvePublicKey) -> None:
         self._key = key
+        self.scheme = ED25519 if isinstance(key, Ed25519PublicKey) else P256
+        """How it signs: ``ed25519``, or ``ecdsa-sha2-nistp256`` (ECDSA over SHA-256)."""
         self.spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         """DER bytes, as ``openssl pkey -pubin -outform DER`` gives them."""
-        self.raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        """The 32 bytes a signed note's key id is made from."""
+        self.raw = self.spki
+        """What stands behind the algorithm byte of a verifier key: 32 bytes of Ed25519, or the SPKI of P-256."""
+        if isinstance(key, Ed25519PublicKey):
+            self.raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         self.fingerprint = hashlib.sha256(self.spki).hexdigest()
         """What an auditor pins."""
 
@@ -46,14 +56,35 @@ class PublicKey:
         """Read a public key.
 
         Raises:
-            VerificationError: it is not an Ed25519 key in its only DER spelling.
+            VerificationError: it is neither an Ed25519 nor a P-256 key in its only DER spelling.
         """
         try:
             key = serialization.load_der_public_key(spki)
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             raise VerificationError("a public key cannot be read", "ask the signer for the key again") from error
-        if not isinstance(key, Ed25519PublicKey) or (public := cls(key)).spki != spki:
-            raise VerificationError("a public key is not Ed25519", "use a release that knows this kind of key")
+        curve = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else ""
+        if not isinstance(key, Ed25519PublicKey | ec.EllipticCurvePublicKey) or curve not in ("", "secp256r1"):
+            raise VerificationError(
+                "a public key is neither Ed25519 nor P-256", "use a release that knows this kind of key"
+            )
+        if (public := cls(key)).spki != spki:
+            raise VerificationError("a public key is not in its usual spelling", "ask the signer for the key again")
+        return public
+
+    @classmethod
+    def from_pem(cls, text: str) -> PublicKey:
+        """Read what :meth:`pem` wrote, and nothing else.
+
+        Raises:
+            VerificationError: it is another kind of key, or another spelling.
+        """
+        try:
+            lines = text.split("\n")
+            public = cls.from_spki(unb64("".join(lines[1:-2])))
+        except ValueError as error:
+            raise VerificationError("a public key is not PEM", "ask the signer for the key again") from error
+        if public.pem() != text:
+            raise VerificationError("a public key is not in its usual spelling", "ask the signer for the key again")
         return public
 
     def pem(self) -> str:
@@ -63,10 +94,19 @@ class PublicKey:
         ).decode("ascii")
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
-        """Whether this key signed exactly these bytes."""
+        """Whether this key signed exactly these bytes.
+
+        Of the two signatures that ECDSA accepts for one, only that with the lower ``s`` counts, in its only DER
+        spelling: without this, anybody could turn a signature into another one that verifies.
+        """
         try:
-            self._key.verify(signature, message)
-        except InvalidSignature:
+            if isinstance(self._key, Ed25519PublicKey):
+                self._key.verify(signature, message)
+                return True
+            if low_s(signature) != signature:
+                return False
+            self._key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+        except (InvalidSignature, ValueError):
             return False
         return True
 
@@ -106,6 +146,18 @@ class FileSigner:
 
     def __repr__(self) -> str:
         return f"FileSigner({self.keyid})"
+
+
+def low_s(signature: bytes) -> bytes:
+    """The P-256 signature with the lower ``s`` that is valid for the same message; most KMS and HSM give either.
+
+    Raises:
+        ValueError: it is not the DER of two numbers below the order of the curve.
+    """
+    r, s = decode_dss_signature(signature)
+    if not (0 < r < P256_ORDER and 0 < s < P256_ORDER):
+        raise ValueError("not a signature on P-256")
+    return encode_dss_signature(r, min(s, P256_ORDER - s))
 
 
 def fingerprint_of(text: str) -> str:

@@ -31,6 +31,10 @@ FILES = (STORE, TRUST, ENTRIES)
 _RUN = r"[0-9]{8}"
 NOTE_FILE = re.compile(r"log/checkpoints/([0-9]{12})\.note")
 TOKEN_FILE = re.compile(r"log/checkpoints/([0-9]{12})\.note\.([a-z0-9][a-z0-9-]{0,31})\.tsr")
+COSIGNATURE_FILE = re.compile(r"log/checkpoints/([0-9]{12})\.note\.([0-9a-f]{8})\.cosig")
+"""A witness' signature line over a checkpoint, by the key id of the witness."""
+CHAIN_FILE = re.compile(r"log/checkpoints/([0-9a-f]{64})\.(chain\.pem|crl)")
+"""Certificates of a time-stamp authority, or its revocation list, by SHA-256: many tokens share one."""
 RUN_FOLDER = re.compile(rf"runs/({_RUN})")
 SPOOL_FOLDER = re.compile(rf"spool/({_RUN})")
 SPOOL_LINES = re.compile(rf"spool/({_RUN})\.ndjson")
@@ -48,6 +52,21 @@ def note_name(size: int) -> str:
 def token_name(size: int, authority: str) -> str:
     """Path of a time-stamp reply for the checkpoint over ``size`` leaves."""
     return f"{note_name(size)}.{authority}.tsr"
+
+
+def cosignature_name(size: int, keyid: str) -> str:
+    """Path of a witness' signature over the checkpoint over ``size`` leaves."""
+    return f"{note_name(size)}.{keyid}.cosig"
+
+
+def chain_name(sha256: str) -> str:
+    """Path of the certificates between a time-stamp authority and its root."""
+    return f"{CHECKPOINTS}/{sha256}.chain.pem"
+
+
+def crl_name(sha256: str) -> str:
+    """Path of a revocation list, as the authority's issuer publishes it."""
+    return f"{CHECKPOINTS}/{sha256}.crl"
 
 
 def run_name(number: int) -> str:

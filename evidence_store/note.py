@@ -1,4 +1,7 @@
-"""C2SP signed notes and checkpoints: a few lines of text and an Ed25519 signature line below them."""
+"""C2SP signed notes and checkpoints: a few lines of text and a signature line below them.
+
+An Ed25519 key signs as algorithm 0x01 of the signed-note specification, a P-256 key as 0x02, see docs/adr/0010.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import hashlib
 from dataclasses import dataclass
 
 from evidence_store.errors import VerificationError
-from evidence_store.keys import PublicKey, Signer
+from evidence_store.keys import ED25519, P256, PublicKey, Signer
 from evidence_store.spelling import b64, unb64
 
 NOTE_LIMIT = 4096
-ED25519 = b"\x01"
+ALGORITHMS = {ED25519: b"\x01", P256: b"\x02"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,15 @@ class Checkpoint:
 
 
 def key_id(name: str, key: PublicKey) -> bytes:
-    """First four bytes of ``SHA-256(name || LF || 0x01 || key)``."""
-    return hashlib.sha256(name.encode() + b"\n" + ED25519 + key.raw).digest()[:4]
+    """First four bytes of ``SHA-256(name || LF || 0x01 || key)`` for Ed25519, of ``SHA-256(SPKI)`` for P-256."""
+    if key.scheme == P256:
+        return bytes.fromhex(key.fingerprint)[:4]
+    return hashlib.sha256(name.encode() + b"\n" + ALGORITHMS[ED25519] + key.raw).digest()[:4]
 
 
 def verifier_key(name: str, key: PublicKey) -> str:
     """The key in the spelling of Go's ``sumdb/note`` and of witnesses."""
-    return f"{name}+{key_id(name, key).hex()}+{b64(ED25519 + key.raw)}"
+    return f"{name}+{key_id(name, key).hex()}+{b64(ALGORITHMS[key.scheme] + key.raw)}"
 
 
 def sign_note(text: str, name: str, signer: Signer) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,15 +16,20 @@ from evidence_store.pack import Frame
 
 HELD_BYTES = 64 << 20
 """Most memory spent on bodies that may be needed again; the oldest go first."""
+PLACE = struct.Struct(">IQII")
+"""Run, offset, length and size; the base's digest follows when there is one."""
 
 
 class Objects:
-    """An index over packs, made from their headers; it is derived and holds no authority."""
+    """An index over packs, made from their headers; it is derived and holds no authority.
 
-    def __init__(self, root: Path, numbers: Iterable[int]) -> None:
+    A place is packed into bytes: a hundred thousand bodies take 30 MB.
+    """
+
+    def __init__(self, root: Path, numbers: Iterable[int] = ()) -> None:
         self._root = root
         self._unread = sorted(numbers)
-        self._places: dict[str, tuple[str, Frame]] = {}
+        self._places: dict[bytes, bytes] = {}
         self._held: dict[str, bytes] = {}
         self._held_bytes = 0
         self._lock = threading.RLock()
@@ -33,6 +39,12 @@ class Objects:
         with self._lock:
             self._unread.append(number)
 
+    def add(self, number: int, frame: Frame) -> bool:
+        """Take in one frame of a run's pack; whether it is the first of its digest."""
+        base = b"" if frame.base is None else bytes.fromhex(frame.base)
+        place = PLACE.pack(number, frame.offset, frame.length, frame.size) + base
+        return self._places.setdefault(bytes.fromhex(frame.sha256), place) is place
+
     def body(self, sha256: str) -> bytes:
         """The body of this digest.
 
@@ -41,7 +53,8 @@ class Objects:
         """
         with self._lock:
             self._read_headers()
-            name = self._places[sha256][0] if sha256 in self._places else layout.RUNS
+            place = self._places.get(bytes.fromhex(sha256))
+            name = layout.RUNS if place is None else _pack_name(PLACE.unpack_from(place)[0])
             try:
                 body = pack.fetch(sha256, self._frame, self._data, self._held)
             except (ValueError, OSError) as error:
@@ -62,7 +75,7 @@ class Objects:
         """Whether a pack names this digest."""
         with self._lock:
             self._read_headers()
-            return sha256 in self._places
+            return bytes.fromhex(sha256) in self._places
 
     def depth(self, sha256: str) -> int:
         """How many differences stand between this body and its key frame."""
@@ -72,17 +85,24 @@ class Objects:
         return depth
 
     def _frame(self, sha256: str) -> Frame | None:
-        place = self._places.get(sha256)
-        return None if place is None else place[1]
+        if (place := self._places.get(bytes.fromhex(sha256))) is None:
+            return None
+        _, offset, length, size = PLACE.unpack_from(place)
+        return Frame(sha256, size, place[PLACE.size :].hex() or None, offset, length)
 
     def _data(self, frame: Frame) -> bytes:
-        with open_file(self._root, self._places[frame.sha256][0]) as file:
+        number = PLACE.unpack_from(self._places[bytes.fromhex(frame.sha256)])[0]
+        with open_file(self._root, _pack_name(number)) as file:
             return pack.read_data(file, frame)
 
     def _read_headers(self) -> None:
         while self._unread:
-            name = f"{layout.run_name(self._unread.pop(0))}/{layout.PACK}"
+            number = self._unread.pop(0)
             # A damaged pack yields the frames before the damage; a body behind it is missing when asked for.
-            with suppress(TamperedError, ValueError), open_file(self._root, name) as file:
+            with suppress(TamperedError, ValueError), open_file(self._root, _pack_name(number)) as file:
                 for frame in pack.scan(file, os.fstat(file.fileno()).st_size):
-                    self._places.setdefault(frame.sha256, (name, frame))
+                    self.add(number, frame)
+
+
+def _pack_name(number: int) -> str:
+    return f"{layout.run_name(number)}/{layout.PACK}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -25,16 +25,27 @@ from evidence_store.history import (
 )
 from evidence_store.keys import Signer, fingerprint_of
 from evidence_store.log import ANCHOR, GAP, GENESIS, NOTED, RUN_OPEN
-from evidence_store.merkle import EMPTY_ROOT, Frontier
+from evidence_store.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from evidence_store.note import Checkpoint
 from evidence_store.objects import Objects
 from evidence_store.recover import recover
 from evidence_store.run import PLAN_LIMIT, RunWriter, SealedRun
 from evidence_store.spelling import now, stamp
-from evidence_store.tokens import TOKEN_LIMIT, anchored, token_digests
+from evidence_store.tokens import (
+    CHAIN_LIMIT,
+    COSIGNATURE_LIMIT,
+    TOKEN_LIMIT,
+    anchored,
+    chain_paths,
+    chains_named,
+    cosignature_digests,
+    cosignatures_named,
+    token_digests,
+)
 from evidence_store.writer import LogWriter, own_and_given
 
-ANCHORS_A_LEAF = 16
+ANCHORS_A_LEAF = 8
+"""Entries of at most 400 bytes: a leaf is signed in one piece."""
 
 
 class Store:
@@ -192,7 +203,7 @@ class Store:
             raise UsageError(f"the plan is longer than {PLAN_LIMIT} bytes", "split the collection into several")
         self.anchor()
         number = len(self._history.runs) + 1
-        facts = own_and_given({"run": number}, opening)
+        facts = own_and_given({"run": number, **self._freshness()}, opening)
         subject = {layout.PLAN: hashlib.sha256(plan).hexdigest()}
         leaf = log.make(RUN_OPEN, facts, subject)
         disk, folder = log.disk, self.root / layout.spool_name(number)
@@ -232,8 +243,12 @@ class Store:
             raise UsageError(f"{kind!r} is not a kind of leaf that can be appended", f"use one of {', '.join(NOTED)}")
         return log.append(kind, own_and_given({}, predicate), dict(subject or {})).index
 
-    def keep_token(self, size: int, authority: str, reply: bytes) -> None:
-        """Keep a time-stamp reply for the checkpoint over ``size`` leaves, and name it in the log.
+    def leaf_hashes(self) -> list[bytes]:
+        """Hash of each leaf that has a checkpoint: what proofs are made from."""
+        return [leaf_hash(leaf.data) for leaf in self._history.leaves[: self.size]]
+
+    def keep_token(self, size: int, authority: str, reply: bytes, *, name_it: bool = True) -> None:
+        """Keep a time-stamp reply for the checkpoint over ``size`` leaves, and name it in the log, now or later.
 
         Raises:
             UsageError: there is no such checkpoint, or it has a reply of this authority.
@@ -246,19 +261,69 @@ class Store:
         if not (self.root / layout.note_name(size)).is_file() or (self.root / name).exists():
             raise UsageError(f"{name} cannot be kept", "stamp a checkpoint that exists and has no such token")
         log.place(layout.SPOOLED_REPLY, name, reply)
-        self.anchor()
+        if name_it:
+            self.anchor()
 
-    def anchor(self) -> None:
-        """Name all time-stamp replies in the log that are not named yet; without any, nothing is written."""
+    def keep_cosignature(self, size: int, keyid: str, line: bytes) -> None:
+        """Keep a witness' signature line over the checkpoint over ``size`` leaves; :meth:`anchor` names it.
+
+        Raises:
+            UsageError: there is no such checkpoint, or it has a cosignature of this key.
+            StoreError: the disk refused.
+        """
         log = self._writable()
-        named = anchored(self._history.leaves)
-        fresh = [
+        name = layout.cosignature_name(size, keyid)
+        if not layout.COSIGNATURE_FILE.fullmatch(name) or not 0 < len(line) <= COSIGNATURE_LIMIT:
+            raise UsageError(f"{keyid!r} cannot be the key id of a witness", "give eight hex digits")
+        if not (self.root / layout.note_name(size)).is_file() or (self.root / name).exists():
+            raise UsageError(f"{name} cannot be kept", "cosign a checkpoint that exists and has none of this witness")
+        log.place(layout.SPOOLED_REPLY, name, line)
+
+    def keep_chain(self, data: bytes, *, crl: bool = False) -> None:
+        """Keep certificates of a time-stamp authority, or its revocation list, once however often it comes.
+
+        Raises:
+            UsageError: it is empty, or longer than is kept.
+            StoreError: the disk refused.
+        """
+        log = self._writable()
+        sha256 = hashlib.sha256(data).hexdigest()
+        name = layout.crl_name(sha256) if crl else layout.chain_name(sha256)
+        if not 0 < len(data) <= CHAIN_LIMIT:
+            raise UsageError(f"{len(data)} bytes cannot be a chain that is kept", f"give 1 to {CHAIN_LIMIT} bytes")
+        if not (self.root / name).exists():
+            log.place(layout.SPOOLED_REPLY, name, data)
+
+    def anchor(self, copies: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Name in the log what others attest and is not named yet, and the copies; without any, nothing is written.
+
+        Args:
+            copies: where the newest checkpoint was put: ``checkpointSize``, ``kind``, ``where``, ``sha256``.
+        """
+        log, leaves = self._writable(), self._history.leaves
+        tokens, cosignatures = anchored(leaves), cosignatures_named(leaves)
+        fresh: list[dict[str, Any]] = [
             {"checkpointSize": size, "kind": "tsr", "authority": authority, "sha256": sha256}
             for (size, authority), sha256 in token_digests(self.root).items()
-            if (size, authority) not in named
+            if (size, authority) not in tokens
         ]
+        fresh += [
+            {"checkpointSize": size, "kind": "cosig", "keyid": keyid, "sha256": sha256}
+            for (size, keyid), sha256 in cosignature_digests(self.root).items()
+            if (size, keyid) not in cosignatures
+        ]
+        for name in sorted(chain_paths(self.root) - chains_named(leaves)):
+            kind = "crl" if name.endswith(".crl") else "chain"
+            fresh.append({"checkpointSize": self.size, "kind": kind, "sha256": Path(name).name.partition(".")[0]})
+        fresh += [dict(copy) for copy in copies]
         for first in range(0, len(fresh), ANCHORS_A_LEAF):
             log.append(ANCHOR, {"anchors": fresh[first : first + ANCHORS_A_LEAF]}, {})
+
+    def _freshness(self) -> dict[str, Any]:
+        """Digests of the newest attestations held: what begins now began after them."""
+        held = {"tsr": token_digests(self.root), "cosig": cosignature_digests(self.root)}
+        newest = {kind: found[max(found)] for kind, found in held.items() if found}
+        return {"freshness": newest} if newest else {}
 
     def gaps(self) -> list[dict[str, Any]]:
         """What was recorded as not collected, oldest first: ``from``, ``to``, ``missed``, ``reason``."""

@@ -23,11 +23,14 @@ from evidence_store import layout
 from evidence_store.errors import StampError, UsageError, VerificationError
 from evidence_store.fs import read_file
 from evidence_store.note import NOTE_LIMIT
+from evidence_store.revocation import issued, load_chain, load_crl
 from evidence_store.store import Store
-from evidence_store.tokens import TOKEN_LIMIT, token_digests
+from evidence_store.tokens import CHAIN_LIMIT, TOKEN_LIMIT, token_digests
 
 GENERATED = re.compile(r"^Time stamp: (\w{3} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4}) GMT$", re.MULTILINE)
 CMS_VERSION, SIGNER_VERSION = 3, 1
+BACKLOG = 8
+"""Checkpoints one authority is asked for at a time: public ones want no bursts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,10 @@ class Authority:
     """Where requests are posted, http or https."""
     roots: bytes
     """PEM certificates its chain must end in, obtained from it beforehand."""
+    chain: bytes = b""
+    """PEM certificates between it and its root, where its tokens do not carry them."""
+    crl_url: str = ""
+    """Where the revocation list of its issuer is fetched; empty: none is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +59,47 @@ class Stamp:
     """``rfc3161-client``, or ``openssl`` where the library refuses the authority's encoding."""
 
 
-def stamp(store: Store, authorities: Iterable[Authority], *, timeout_s: float = 20) -> list[StampError]:
+def stamp(
+    store: Store, authorities: Iterable[Authority], *, timeout_s: float = 20, name_them: bool = True
+) -> list[StampError]:
     """The newest checkpoint carries a time stamp of each authority that answered; the rest are returned as errors.
 
-    A checkpoint that was missed needs no stamp of its own: the next one covers it.
+    A checkpoint that was missed is covered by the next stamp, so nothing is lost while an authority is down. Those of
+    runs are stamped later all the same, newest first, so that each can be shown alone.
+
+    Args:
+        store: open for writing.
+        authorities: each is asked, and given up at its first failure.
+        timeout_s: for each request.
+        name_them: write the leaf that names the tokens now; otherwise the next one does.
     """
-    size, note, errors = store.size, store.checkpoint, []
-    present = token_digests(store.root)
+    errors = []
     for authority in authorities:
-        if (size, authority.name) in present:
-            continue
         try:
-            store.keep_token(size, authority.name, ask(authority, note, timeout_s=timeout_s))
+            for size in waiting(store, authority.name):
+                reply = ask(authority, note_of(store.root, size), timeout_s=timeout_s)
+                if authority.chain:
+                    store.keep_chain(authority.chain)
+                store.keep_token(size, authority.name, reply, name_it=False)
+            if authority.crl_url:
+                store.keep_chain(fetch_crl(authority, timeout_s=timeout_s), crl=True)
         except StampError as error:
             errors.append(error)
+    if name_them:
+        store.anchor()
     return errors
+
+
+def waiting(store: Store, authority: str) -> list[int]:
+    """Sizes of the checkpoints this authority should stamp now: the newest, then runs that ended since its last one.
+
+    The queue is read off the files, so a crash cannot lose it.
+    """
+    stamped = {size for size, name in token_digests(store.root) if name == authority}
+    last = max(stamped, default=0)
+    ended = {run.closing["index"] + 1 for run in store.runs() if run.closing}
+    queue = {store.size, *(size for size in ended if size > last)} - stamped
+    return sorted(queue, reverse=True)[:BACKLOG]
 
 
 def ask(authority: Authority, data: bytes, *, timeout_s: float = 20) -> bytes:
@@ -79,8 +112,9 @@ def ask(authority: Authority, data: bytes, *, timeout_s: float = 20) -> bytes:
     if not authority.url.startswith(("http://", "https://")):
         raise UsageError(f"{authority.name}: {authority.url!r} is not an http address", "correct the address")
     asked = TimestampRequestBuilder().data(data).hash_algorithm(rfc3161_client.HashAlgorithm.SHA256)
+    query = asked.cert_request(cert_request=True).nonce(nonce=True).build()
     request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-        authority.url, asked.cert_request(cert_request=True).build().as_bytes(),
+        authority.url, query.as_bytes(),
         {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"},
     )  # fmt: skip
     try:
@@ -94,7 +128,9 @@ def ask(authority: Authority, data: bytes, *, timeout_s: float = 20) -> bytes:
     try:
         if len(body) > TOKEN_LIMIT:
             raise VerificationError("the reply is too long", "check the address")
-        check_token(body, data, authority.roots)
+        check_token(body, data, authority.roots, authority.chain)
+        if _nonce(body) not in (None, query.nonce):
+            raise VerificationError("the reply is to another request", "check the address")
     except VerificationError as error:
         raise StampError(
             f"time-stamp authority {authority.name} gave no usable token: {error}",
@@ -103,8 +139,36 @@ def ask(authority: Authority, data: bytes, *, timeout_s: float = 20) -> bytes:
     return body
 
 
-def check_token(reply: bytes, data: bytes, roots: bytes) -> Stamp:
+def fetch_crl(authority: Authority, *, timeout_s: float = 20) -> bytes:
+    """The revocation list of an authority's issuer, as it is published; who signed it is checked when it is used.
+
+    Raises:
+        StampError: it was not given, or is no revocation list.
+    """
+    try:
+        if not authority.crl_url.startswith(("http://", "https://")):
+            raise ValueError("not an http address")
+        with urllib.request.urlopen(authority.crl_url, timeout=timeout_s) as reply:  # noqa: S310 - the scheme was checked
+            body: bytes = reply.read(CHAIN_LIMIT + 1)
+        if len(body) > CHAIN_LIMIT:
+            raise ValueError("too long to be kept")
+        load_crl(body)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise StampError(
+            f"the revocation list of time-stamp authority {authority.name} was not given: {error}",
+            "nothing is lost: the next run fetches it again; check the address if it does not",
+        ) from error
+    return body
+
+
+def check_token(reply: bytes, data: bytes, roots: bytes, chain: bytes = b"") -> Stamp:
     """The reply holds a token over exactly ``data`` whose chain ends in one of ``roots`` at the time of the token.
+
+    Args:
+        reply: as the authority sent it.
+        data: what it must be about.
+        roots: PEM certificates that are trusted.
+        chain: PEM certificates that are not, and may help to reach a root.
 
     Raises:
         VerificationError: neither the library nor ``openssl`` finds that so.
@@ -121,10 +185,20 @@ def check_token(reply: bytes, data: bytes, roots: bytes) -> Stamp:
         versions = [token.signed_data.version, *(info.version for info in token.signed_data.signer_infos)]
         if versions != [CMS_VERSION, SIGNER_VERSION]:
             raise ValueError("other versions than RFC 3161 names")
-        VerifierBuilder(roots=certificates).build().verify_message(token, data)
+        helpful = issued(certificates, load_chain(chain))
+        VerifierBuilder(roots=certificates, intermediates=helpful).build().verify_message(token, data)
         return Stamp(token.tst_info.gen_time.astimezone(UTC), "rfc3161-client")
     except (ValueError, rfc3161_client.VerificationError) as error:
-        return _openssl(reply, data, roots, error)
+        return _openssl(reply, data, roots, chain, error)
+
+
+def signer_of(reply: bytes) -> tuple[x509.Name, int] | None:
+    """Issuer and serial number of the certificate that signed a token; ``None`` when it cannot be read."""
+    try:
+        info = next(iter(decode_timestamp_response(reply).signed_data.signer_infos))
+        return info.issuer, info.serial_number
+    except (ValueError, StopIteration):
+        return None
 
 
 def read_imprint(reply: bytes) -> bytes | None:
@@ -137,7 +211,15 @@ def read_imprint(reply: bytes) -> bytes | None:
     return imprint
 
 
-def _openssl(reply: bytes, data: bytes, roots: bytes, reason: Exception) -> Stamp:
+def _nonce(reply: bytes) -> int | None:
+    try:
+        nonce: int | None = decode_timestamp_response(reply).tst_info.nonce
+    except ValueError:
+        return None
+    return nonce
+
+
+def _openssl(reply: bytes, data: bytes, roots: bytes, chain: bytes, reason: Exception) -> Stamp:
     """Ask ``openssl``: the library is stricter than some authorities' encoding."""
     refused = VerificationError(f"the time stamp does not verify ({reason})", "ask the authority again")
     text = _run_openssl(["-reply", "-text"], {"in": reply})
@@ -148,7 +230,8 @@ def _openssl(reply: bytes, data: bytes, roots: bytes, reason: Exception) -> Stam
     when = datetime.strptime(written[0] if not written[2] else f"{written[0]} {written[2][-4:]}", "%b %d %H:%M:%S %Y")
     when = when.replace(tzinfo=UTC)
     arguments = ["-verify", "-attime", str(int(when.timestamp()))]
-    if _run_openssl(arguments, {"in": reply, "data": data, "CAfile": roots}) is None:
+    untrusted = {"untrusted": chain} if chain else {}
+    if _run_openssl(arguments, {"in": reply, "data": data, "CAfile": roots, **untrusted}) is None:
         raise refused from reason
     return Stamp(when, "openssl")
 

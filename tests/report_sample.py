@@ -13,6 +13,7 @@ from collector.catalogue import Catalogues, Criterion, MappingRow, load_catalogu
 from collector.controls import roll_up
 from collector.model import Finding, Gap, GapKind, Outcome
 from collector.report import ReportData, build
+from tests.worlds import PROOF
 
 ROOT = Path(__file__).parent.parent
 AS_OF = "2026-02-01T02:00:00.000Z"
@@ -258,7 +259,9 @@ def sample(**changes: Any) -> Sample:
                     error={"kind": "denied", "code": "AccessDenied"},
                 )
             )
-        findings += [Finding(id_, bucket, s3, *said, (listed, ref), CHECKS[id_][2]) for id_, said in outcomes.items()]
+        findings += [
+            Finding(id_, bucket, s3, *said, (listed, ref), CHECKS[id_][2], PROOF) for id_, said in outcomes.items()
+        ]
     gaps.append(
         Gap(
             "aws.s3.buckets",
@@ -304,6 +307,7 @@ def sample(**changes: Any) -> Sample:
                     Outcome.PASS,
                     "no rule opens port 22 to the world",
                     (ref,),
+                    proof=PROOF,
                 )
                 for number in range(3)
             ]
@@ -360,7 +364,7 @@ def sample(**changes: Any) -> Sample:
         scope = s3 if dataset.startswith("aws") else dataset.partition(".")[0]
         ref = made.reply(f"{dataset}@{scope}", op)
         made.populate(dataset, scope, 1, [ref])
-        findings.append(Finding(check, resource, scope, outcome, reason, (ref,), CHECKS[check][2]))
+        findings.append(Finding(check, resource, scope, outcome, reason, (ref,), CHECKS[check][2], PROOF))
     made.lines += [finding.as_row() for finding in findings]
     made.lines += [
         {

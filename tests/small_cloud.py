@@ -164,6 +164,7 @@ def cloud(**facts: Any) -> Iterator[Cloud]:
         server.server_close()
 
 
+PASSPHRASE = b"a passphrase of this test only"
 CONFIG = """\
 version: 1
 organisation: Test Ltd
@@ -179,7 +180,7 @@ connections:
     secret_access_key: file:secret
 {connection}
 {more}
-collection: {{attempts: {attempts}, timeout_s: {timeout_s}, workers: 4}}
+collection: {{attempts: {attempts}, timeout_s: 5, workers: 4}}
 """
 
 
@@ -187,7 +188,7 @@ collection: {{attempts: {attempts}, timeout_s: {timeout_s}, workers: 4}}
 def _key() -> tuple[bytes, str]:
     """An encrypted key file and its fingerprint; made once, since scrypt is slow on purpose."""
     with tempfile.TemporaryDirectory() as name:
-        fingerprint = create_key_file(Path(name) / "key", b"a passphrase of this test only")
+        fingerprint = create_key_file(Path(name) / "key", PASSPHRASE)
         return (Path(name) / "key").read_bytes(), fingerprint
 
 
@@ -207,21 +208,21 @@ class Said:
 class Office:
     """A folder with a configuration, a key and credentials, where commands are run."""
 
-    def __init__(
-        self, folder: Path, endpoint: str, *, connection: str = "", more: str = "", attempts: int = 1, timeout_s: int = 5
-    ) -> None:
+    def __init__(self, folder: Path, endpoint: str, *, connection: str = "", more: str = "", attempts: int = 1) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.config = folder / "config.yaml"
         self.store = folder / "store"
         key, self.fingerprint = _key()
-        secrets = {"signing.key": key, "passphrase": b"a passphrase of this test only", "id": b"AKIATEST", "secret": b"sk-4d1f9e"}
-        for name, content in secrets.items():
+        for name, content in (
+            ("signing.key", key),
+            ("passphrase", PASSPHRASE),
+            ("id", b"AKIATEST"),
+            ("secret", b"sk-4d1f9e"),
+        ):
             (folder / name).touch(mode=0o600)
             (folder / name).write_bytes(content)
-        self.config.write_text(
-            CONFIG.format(endpoint=endpoint, connection=connection, more=more, attempts=attempts, timeout_s=timeout_s)
-        )
+        self.config.write_text(CONFIG.format(endpoint=endpoint, connection=connection, more=more, attempts=attempts))
 
     def command(self, name: str, *options: str) -> list[str]:
         """Arguments of a command that reads the configuration."""
@@ -286,9 +287,8 @@ def two_lines(said: Said) -> bool:
 
 def program(code: str, *argv: str, cwd: Path | None = None) -> Said:
     """A Python program in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *argv], capture_output=True, text=True, timeout=60, cwd=cwd, env=clean_environment()
-    )
+    argv = (sys.executable, "-c", code, *argv)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=cwd, env=clean_environment())
     return Said(done.returncode, done.stdout, done.stderr)
 
 

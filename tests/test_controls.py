@@ -10,6 +10,7 @@ from collector.catalogue import STRENGTHS, Control, MappingRow, load_catalogues
 from collector.controls import ControlResult, Result, Statement, outside, roll_up, summary
 from collector.model import Finding, Gap, GapKind, Outcome
 from collector.plugins import content_root
+from tests.worlds import PROOF
 
 BACKUP = "A.8.13"
 CATALOGUES = load_catalogues(content_root() / "mappings")
@@ -30,7 +31,7 @@ def row(
 def found(
     outcome: str, check: str = BUCKETS, scope: str = "aws/eu-west-1", resource: str = "r", why: str = "so"
 ) -> Finding:
-    return Finding(check, resource, scope, Outcome(outcome), why, (1,))
+    return Finding(check, resource, scope, Outcome(outcome), why, (1,), proof=PROOF)
 
 
 def gap(dataset: str, scope: str, resources: tuple[str, ...] = ()) -> Gap:

@@ -24,9 +24,13 @@ from collector.connect.base import Limits
 from collector.connect.retry import Retry
 from collector.connect.wire import LiveWire, ReplayWire
 from collector.fetch import fetch
-from collector.model import Record, Shard, Task, record
+from collector.model import Population, Proof, Record, Shard, Task, record
 
 LIMITS = Limits(max_pages=50, max_reply_bytes=8 << 20, timeout_s=10)
+
+
+PROOF = Proof(Population(Task("t.a.things", "c"), 1, "terminal-page"))
+"""For findings that a test makes up."""
 
 
 class MemoryLedger:
@@ -112,9 +116,10 @@ def error_reply(request: Any, code: str, status: int = 403, retry_after: str = "
         return FakeResponse(
             status, body, {"content-type": "application/x-amz-json-1.1", "x-amzn-errortype": code, **extra}
         )
-    body = f"<Response><Errors><Error><Code>{code}</Code><Message>no</Message></Error></Errors><RequestID>r</RequestID></Response>"
+    error = f"<Code>{code}</Code><Message>no</Message>"
+    body = f"<Response><Errors><Error>{error}</Error></Errors><RequestID>r</RequestID></Response>"
     if "form" in kind and "2016-11-15" not in str(request.body):
-        body = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>no</Message></Error><RequestId>r</RequestId></ErrorResponse>"
+        body = f"<ErrorResponse><Error><Type>Sender</Type>{error}</Error><RequestId>r</RequestId></ErrorResponse>"
     if not kind:
         body = f"<Error><Code>{code}</Code><Message>no</Message></Error>"
     return FakeResponse(status, body.encode(), {"content-type": "text/xml", "x-amzn-errortype": code, **extra})
@@ -183,6 +188,7 @@ class AwsWorld:
         task = Task(source.id, "aws", region=region if source.per == "region" else "")
         ledger = MemoryLedger()
         wire = LiveWire(task, ledger, source.redactions)
+        wire.permissions = frozenset(source.permissions)
         retry = Retry(attempts=attempts, base_s=0.001, cap_s=0.01)
         self._count += 1
         connection = Aws(wire, self.account(limits), region, retry=retry, limits=limits, pool=self._pool)
@@ -194,6 +200,7 @@ class AwsWorld:
         source = plugins.load().sources[task.dataset]
         account = AwsAccount(None, endpoint_url=None, limits=limits, workers=1)
         wire = ReplayWire(task, reading.ledger.lines, reading.ledger.objects.__getitem__)
+        wire.permissions = frozenset(source.permissions)
         retry = Retry(attempts=attempts, waits=False)
         self._count += 1
         connection = Aws(wire, account, task.region or self.region, retry=retry, limits=limits)

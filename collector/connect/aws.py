@@ -39,6 +39,15 @@ from collector.connect.retry import TRANSIENT, Retry, Retryable
 from collector.connect.wire import Answer, Ask, Exchange, Wire
 from collector.model import GapKind, Unavailable, stamp
 
+IAM_ACTIONS = {
+    "s3:ListBuckets": "s3:ListAllMyBuckets",
+    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "s3:GetBucketReplication": "s3:GetReplicationConfiguration",
+}
+"""Operations whose permission has another name."""
+
 DENIED = frozenset(
     {
         "AccessDenied",
@@ -127,7 +136,7 @@ def _answer_from_wire(request: Any, **_: object) -> AWSResponse:
     call.exchanges.append(exchange)
     answer = exchange.answer
     if answer.failure and not answer.endpoint:
-        raise _NotSent(GapKind(answer.failure), answer.detail)
+        raise _NotSentError(GapKind(answer.failure), answer.detail)
     if answer.failure:
         raise _TransportError(GapKind(answer.failure), answer.detail)
     if answer.status == 200 and not _well_formed(call.model, answer.body):
@@ -161,7 +170,7 @@ class _TransportError(HTTPClientError):  # type: ignore[misc]
         self.kind = kind
 
 
-class _NotSent(_TransportError):
+class _NotSentError(_TransportError):
     """The recording says that this was not sent, and why."""
 
 
@@ -471,6 +480,9 @@ class Aws(Connection):
         """
         client = self._account.client(service, region or self.region)
         name = self._name(service, operation)
+        needed = IAM_ACTIONS.get(name, name)
+        if self.wire.permissions is not None and needed not in self.wire.permissions:
+            raise Unavailable(GapKind.UNDECLARED, f"{name} was not asked: the source does not declare {needed}", name)
         model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
 
         def attempt(number: int) -> tuple[Any, Exchange]:
@@ -620,7 +632,7 @@ def _client_error(name: str, error: ClientError, call: _Call) -> Unavailable:
 
 
 def _transport_error(name: str, error: Exception, call: _Call) -> Unavailable:
-    if isinstance(error, _NotSent):
+    if isinstance(error, _NotSentError):
         text = str(error)
         kinds = Retryable if error.kind in TRANSIENT else Unavailable
         return kinds(error.kind, text, text.partition(" ")[0])

@@ -66,7 +66,7 @@ def apply(redactions: Sequence[Redaction], operation: str, body: bytes) -> tuple
             what cannot be searched for a secret is not stored.
     """
     applied: list[dict[str, object]] = []
-    for redaction in redactions:
+    for redaction in redactions if body else ():
         if not redaction.applies(operation):
             continue
         spans = list(_spans(redaction, operation, body))
@@ -96,5 +96,6 @@ def _spans(redaction: Redaction, operation: str, body: bytes) -> Iterator[tuple[
 
 def _parts(name: str) -> Iterator[str]:
     head, *indexes = name.split("[]")
-    yield head
+    if head or not indexes:
+        yield head
     yield from ("[]" for _ in indexes)

@@ -34,6 +34,15 @@ KEPT_HEADERS = (
     "server",
     "x-request-id",
 )
+REQUEST_IDS = (
+    "x-amzn-requestid",
+    "x-amz-request-id",
+    "x-request-id",
+    "x-okta-request-id",
+    "x-github-request-id",
+    "request-id",
+)
+"""Headers in which the other side names the request, so that it can be found in its own log."""
 KEPT_PREFIXES = ("x-amz", "x-ratelimit", "x-rate-limit", "strict-transport")
 
 
@@ -121,8 +130,10 @@ class Wire(ABC):
         self.caller = ""
         """Identity the requests are made with; set once known."""
         self.numbers: list[int] = []
-        self.unproven: list[Unavailable] = []
-        """Page chains that did not reach their end."""
+        self.operations: set[str] = set()
+        """Every operation that was asked."""
+        self.permissions: frozenset[str] | None = None
+        """What the source declares it needs; ``None`` where nobody holds it to that."""
         self._open: list[Exchange] = []
         self._lock = threading.Lock()
 
@@ -144,6 +155,7 @@ class Wire(ABC):
                 if error:
                     exchange.line["error"] = {"kind": error, "code": code}
                 exchange.number = self._number(exchange)
+                self.operations.add(str(exchange.line["op"]))
                 self.numbers.append(exchange.number)
                 if exchange in self._open:
                     self._open.remove(exchange)
@@ -210,9 +222,7 @@ class LiveWire(Wire):
             "ms": elapsed_ms,
             "date": answer.headers.get("date"),
             "status": answer.status,
-            "requestId": answer.headers.get("x-amzn-requestid")
-            or answer.headers.get("x-amz-request-id")
-            or answer.headers.get("x-request-id"),
+            "requestId": next((answer.headers[name] for name in REQUEST_IDS if name in answer.headers), None),
             "media": answer.headers.get("content-type"),
             "headers": kept_headers(answer.headers),
         }

@@ -86,7 +86,7 @@ def tell(keep: Path | None) -> int:
         shutil.copy(scratch / "expected.json", folder / "expected.json")
         _step(
             1,
-            f"An AWS account of {ready['resources']} resources in two regions, this host, and a TLS server stand ready.",
+            f"An AWS account of {ready['resources']} resources in two regions, this host and a TLS server stand ready.",
         )
         fingerprint = _configure(folder, ready["endpoint"], tls)
         findings = _collect(folder)
@@ -254,7 +254,7 @@ def _denied_permission(folder: Path, scratch: Path, endpoint: str, before: list[
         )
     _step(
         7,
-        f"Read again without the permission {DENIED}: {len(passed)} buckets that passed are now UNKNOWN, none vanished.",
+        f"Read again without permission {DENIED}: {len(passed)} buckets that passed are now UNKNOWN, none vanished.",
     )
     print(f"   {after[0].resource}: {after[0].reason}")
 

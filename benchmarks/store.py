@@ -1,0 +1,170 @@
+"""What a store costs: a year of daily runs is sealed, measured and verified; figures are ratios within one run.
+
+``python benchmarks/store.py [--runs 365] [--pages 100] [--big]``. The year is that of the issue: 10,000 records of
+860 bytes in pages of 100, 1 % of the records change a day, and each reply names the earlier body of the same request.
+``--big`` verifies a store of 10 GB of bodies as well, and prints the memory that took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from evidence_store.keys import FileSigner
+from evidence_store.stats import measure
+from evidence_store.store import Store
+
+SIGNER = FileSigner(Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\x09"))
+RECORDS_A_PAGE = 100
+CHANGED_A_DAY = 0.01
+VERIFY = """\
+import resource, sys, time
+from pathlib import Path
+from evidence_store.verify import verify_store
+started = time.perf_counter()
+found = verify_store(Path(sys.argv[1]), key=sys.argv[2], read_data=sys.argv[3] == "all")
+wall = time.perf_counter() - started
+assert found.ok, found.problems
+print(wall, found.objects, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def record(dice: random.Random, number: int) -> str:
+    """One user as an API gives it, about 860 bytes."""
+    return json.dumps(
+        {
+            "UserName": f"user-{number:06}",
+            "UserId": f"AIDA{dice.getrandbits(80):020X}",
+            "Arn": f"arn:aws:iam::123456789012:user/division/{number % 17}/user-{number:06}",
+            "CreateDate": f"20{dice.randrange(10, 26)}-0{dice.randrange(1, 10)}-1{dice.randrange(10)}T08:00:00Z",
+            "PasswordLastUsed": f"2026-0{dice.randrange(1, 10)}-1{dice.randrange(10)}T10:{dice.randrange(10, 60)}:00Z",
+            "AttachedPolicies": [
+                {"PolicyName": f"policy-{dice.randrange(40)}", "PolicyArn": f"arn:aws:iam::aws:policy/{dice.random()}"}
+                for _ in range(4)
+            ],
+            "Tags": [{"Key": f"tag-{n}", "Value": f"{dice.getrandbits(48):x}"} for n in range(5)],
+            "Groups": [f"group-{dice.randrange(30)}" for _ in range(3)],
+        }
+    )
+
+
+def days(runs: int, pages: int) -> Iterator[list[bytes]]:
+    """The bodies of each day."""
+    dice = random.Random(20260101)
+    records = [record(dice, number) for number in range(pages * RECORDS_A_PAGE)]
+    for _ in range(runs):
+        for number in dice.sample(range(len(records)), round(len(records) * CHANGED_A_DAY)):
+            records[number] = record(dice, number)
+        yield [
+            ('{"Users":[' + ",".join(records[first : first + RECORDS_A_PAGE]) + "]}").encode()
+            for first in range(0, len(records), RECORDS_A_PAGE)
+        ]
+
+
+def seal(path: Path, runs: int, pages: int) -> list[float]:
+    """A store of so many runs; what the store took of each, in seconds."""
+    took = []
+    with Store.create(path, origin="bench.example.org/store", signer=SIGNER) as store:
+        for bodies in days(runs, pages):
+            started = time.perf_counter()
+            run = store.begin({"trigger": "benchmark"}, b'{"plan":"benchmark"}')
+            for page, body in enumerate(bodies):
+                line = {"task": "iam.users", "op": "iam:ListUsers", "params": {"page": page}, "region": "", "page": page}
+                sha256 = run.add_object(body, base=run.earlier(line))
+                run.add_reply({**line, "status": 200, "last": page == pages - 1, "sha256": sha256, "size": len(body)})
+            results = ({"kind": "finding", "check": "aws.iam.mfa", "page": n, "outcome": "PASS"} for n in range(pages))
+            run.close(results, {"outcome": "complete"})
+            took.append(time.perf_counter() - started)
+    return took
+
+
+def sha_rate() -> float:
+    """Bytes this machine hashes in a second, in bodies of the benchmark's size."""
+    body, best = os.urandom(86_000), 0.0
+    for _ in range(5):
+        started = time.perf_counter()
+        for _ in range(1500):
+            hashlib.sha256(body).digest()
+        best = max(best, 1500 * len(body) / (time.perf_counter() - started))
+    return best
+
+
+def verify(path: Path, depth: str) -> tuple[float, int, float]:
+    """Seconds, bodies and peak memory in MB of a verification in a process of its own."""
+    code = [sys.executable, "-c", VERIFY, str(path), SIGNER.keyid, depth]
+    wall, bodies, peak = subprocess.run(code, check=True, capture_output=True, text=True).stdout.split()
+    return float(wall), int(bodies), float(peak)
+
+
+def year(folder: Path, runs: int, pages: int) -> None:
+    """Seal and verify a year, and print how it compares with what was promised."""
+    path = folder / "year"
+    took = seal(path, runs, pages)
+    sizes = measure(path)
+    stored = sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and file.name != "index.sqlite")
+    # Hash rate and verification alternate, so that a noisy machine slows both.
+    rates, walls, chains, peak = [], [], [], 0.0
+    for _ in range(3):
+        rates.append(sha_rate())
+        wall, bodies, peak = verify(path, "all")
+        walls.append(wall)
+        chains.append(verify(path, "chain")[0])
+    rate, wall, chain = max(rates), min(walls), min(chains)
+    speed = sizes.raw / wall
+    print(f"{runs} runs of {pages} pages, {bodies} bodies of {sizes.raw / 1e6:,.0f} MB in all, {runs * pages} result lines")
+    print(f"store                 {stored / 1e6:8.1f} MB    target <= 25 for 365 runs of 100 pages")
+    print(f"seal, median a run    {statistics.median(took):8.3f} s     target <= 0.3   (longest {max(took):.2f})")
+    print(f"SHA-256 alone         {rate / 1e6:8.0f} MB/s")
+    print(f"verify                {wall:8.2f} s     {speed / 1e6:.0f} MB/s, {speed / rate:.0%} of SHA-256, target >= 50 %")
+    print(f"verify, chain only    {chain:8.2f} s     1/{wall / chain:.1f} of the whole, target <= 1/5")
+    print(f"memory to verify      {peak:8.0f} MB")
+
+
+def big(folder: Path) -> None:
+    """Verify 10 GB of bodies, and print the memory it took."""
+    path = folder / "big"
+    dice, raw = random.Random(1), 0
+    with Store.create(path, origin="bench.example.org/big", signer=SIGNER) as store:
+        texts = [dice.randbytes(300).hex() * 2000 for _ in range(100)]  # 1.2 MB each
+        for number in range(84):
+            run = store.begin({}, b"{}")
+            for page, text in enumerate(texts):
+                body = f"{number}{text}".encode()
+                raw += len(body)
+                run.add_reply({"op": "x", "page": page, "sha256": run.add_object(body, base=run.earlier({"op": "x", "page": page}))})
+            run.close([], {})
+    wall, bodies, peak = verify(path, "all")
+    print(f"big store: {raw / 1e9:.1f} GB in {bodies} bodies verified in {wall:.1f} s")
+    print(f"memory to verify      {peak:8.0f} MB    target < 200")
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"memory to write       {own:8.0f} MB")
+
+
+def main() -> None:
+    """Measure in a folder that is removed again."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=365)
+    parser.add_argument("--pages", type=int, default=100)
+    parser.add_argument("--big", action="store_true", help="verify 10 GB as well")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        year(Path(folder), given.runs, given.pages)
+        if given.big:
+            big(Path(folder))
+
+
+if __name__ == "__main__":
+    main()

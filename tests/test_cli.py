@@ -1,0 +1,396 @@
+"""The command line: exit codes, errors in two lines, and nothing started by what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import collector
+from collector import cli
+from evidence_store.keys import load_key_file
+from tests.small_cloud import (
+    ALL,
+    LOGS,
+    PASSPHRASE,
+    Cloud,
+    Office,
+    affidavit,
+    clean_environment,
+    cloud,
+    program,
+    two_lines,
+)
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Cloud]:
+    with cloud() as made:
+        yield made
+
+
+@pytest.fixture
+def office(aws: Cloud, tmp_path: Path) -> Office:
+    aws.requests.clear()
+    aws.faults.clear()
+    aws.password_length = 16
+    return Office(tmp_path / "office", aws.endpoint)
+
+
+# ------------------------------------------------------------------------------------------------------ exit codes
+
+
+def test_exit_0_when_all_was_read_and_conforms(office: Office) -> None:
+    said = office.run("--check", "aws.iam.password-policy-*")
+    assert said.code == 0
+    assert said.out.startswith(f"run 1 is sealed in {office.store}: 3 PASS; 0 gaps\n")
+
+
+def test_exit_1_when_something_fails(office: Office, aws: Cloud) -> None:
+    aws.password_length = 8
+    said = office.run("--check", "aws.iam.password-policy-*")
+    assert said.code == 1
+    assert "2 PASS, 1 FAIL; 0 gaps" in said.out
+
+
+def test_exit_3_when_something_was_not_read_even_where_something_fails(office: Office, aws: Cloud) -> None:
+    aws.password_length = 8
+    aws.refuse("DescribeLogGroups", "AccessDeniedException", 400)
+    said = office.run(*ALL)
+    assert said.code == 3
+    assert "1 FAIL" in said.out
+    assert "2 gaps" in said.out
+    report = affidavit("report", "--config", str(office.config))
+    assert report.code == 0
+    assert "logs:DescribeLogGroups was refused" in report.out
+
+
+def test_exit_4_when_a_store_does_not_verify(office: Office) -> None:
+    assert office.run(*LOGS).code == 1
+    path = office.store / "runs/00000001/results.ndjson.zst"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+    said = affidavit("verify", str(office.store), "--key", office.fingerprint)
+    assert said.code == 4
+    assert "problem: runs/00000001/results.ndjson.zst" in said.out
+    told = affidavit("verify", str(office.store), "--key", office.fingerprint, "--json", "--no-read-data")
+    assert (told.code, told.json["ok"]) == (4, False)
+    assert office.rerun().code == 4
+    report = affidavit("report", "--config", str(office.config))
+    assert report.code == 4
+
+
+def test_p9_a_report_reads_the_seal_first_and_says_what_it_found(office: Office) -> None:
+    assert office.run(*LOGS).code == 1
+    as_json = ("report", "--format", "json", "--store", str(office.store))
+    assert affidavit(*as_json).json["seal"]["words"] == "consistent, signer not authenticated"
+    assert affidavit(*as_json, "--key", office.fingerprint).json["seal"]["words"] == "verified"
+    wrong = affidavit(*as_json, "--key", "ab" * 32)
+    assert (wrong.code, wrong.json["seal"]["words"]) == (4, "NOT VERIFIED")
+    (office.store / "runs/00000001/note.txt").write_text("added")
+    tampered = affidavit(*as_json, "--key", office.fingerprint)
+    assert tampered.code == 4
+    assert "note.txt" in tampered.json["seal"]["problems"][0]
+
+
+def test_exit_130_when_interrupted_before_anything_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("collector.commands.list_", interrupted)
+    said = affidavit("list", "checks")
+    assert (said.code, two_lines(said)) == (130, True)
+
+
+def test_an_unforeseen_failure_is_not_taken_for_a_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> int:
+        raise ZeroDivisionError("a secret may stand here")
+
+    monkeypatch.setattr("collector.commands.list_", broken)
+    said = affidavit("list", "checks")
+    assert (said.code, two_lines(said)) == (3, True)
+    assert "a secret" not in said.err
+    assert "ZeroDivisionError" in affidavit("list", "checks", "--debug").err
+
+
+def test_a_closed_pipe_is_not_a_success(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "collector", "list", "checks"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment(),
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=20) == 3
+
+
+# ------------------------------------------------------------------------------------------------- wrong from the start
+
+WRONG = {
+    "no such file": lambda text: None,
+    "not yaml": lambda text: text + "a: [",
+    "unknown key": lambda text: text + "scope: everything\n",
+    "another version": lambda text: text.replace("version: 1", "version: 2"),
+    "unknown kind": lambda text: text.replace("kind: aws", "kind: gcp"),
+    "a literal secret": lambda text: text.replace("file:secret", "hunter2"),
+    "no regions": lambda text: text.replace("[eu-central-1, eu-west-1]", "[]"),
+    "a disabled check that is not there": lambda text: (
+        text + "checks: {disabled: [{id: aws.logs.gone, reason: r, by: me}]}\n"
+    ),
+    "a parameter that is not there": lambda text: text + "checks: {parameters: {aws.logs.retention: {days: 3}}}\n",
+    "a mapping that is not there": lambda text: text.replace("[iso-27001]", "[iso-99999]"),
+    "a folder that is not there": lambda text: text + "plugins: {folders: [nowhere]}\n",
+    "a check folder that does not load": lambda text: text + "plugins: {folders: [broken]}\n",
+    "no key": lambda text: text.replace("signing.key", "other.key"),
+    "another passphrase": lambda text: text.replace("file:passphrase", "file:secret"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_exit_2_a_wrong_config_starts_nothing(office: Office, aws: Cloud, kind: str) -> None:
+    (office.folder / "broken").mkdir()
+    (office.folder / "broken" / "a.py").write_text("from nowhere import nothing\n")
+    text = WRONG[kind](office.config.read_text())
+    if text is None:
+        office.config.unlink()
+    else:
+        office.config.write_text(text)
+    said = office.run(*LOGS)
+    assert (said.code, two_lines(said)) == (2, True), said
+    assert "hunter2" not in said.err
+    assert not office.store.exists()
+    assert aws.requests == []
+
+
+def test_p16_a_key_that_others_may_read_is_refused(office: Office, aws: Cloud) -> None:
+    key = office.folder / "signing.key"
+    for mode in (0o644, 0o640, 0o604):
+        key.chmod(mode)
+        said = office.run(*LOGS)
+        assert (said.code, two_lines(said)) == (2, True)
+        assert "signing.key" in said.err
+    key.chmod(0o600)
+    (office.folder / "passphrase").chmod(0o644)
+    assert office.run(*LOGS).code == 2
+    assert not office.store.exists()
+    assert aws.requests == []
+
+
+def test_p16_a_key_that_is_not_encrypted_is_refused(office: Office) -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    signer = load_key_file(office.folder / "signing.key", PASSPHRASE)
+    plain = signer._private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (office.folder / "signing.key").write_bytes(plain)
+    said = office.run(*LOGS)
+    assert (said.code, two_lines(said)) == (2, True)
+    assert not office.store.exists()
+
+
+def test_p16_init_makes_an_encrypted_key_nobody_else_may_read(tmp_path: Path) -> None:
+    said = affidavit("init", str(tmp_path / "new"))
+    assert said.code == 0
+    for name in ("affidavit.key", "affidavit.passphrase"):
+        assert stat.S_IMODE((tmp_path / "new" / name).stat().st_mode) == 0o600
+    assert (tmp_path / "new" / "affidavit.key").read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    fingerprint = said.out.split("key fingerprint ")[1].split()[0]
+    passphrase = (tmp_path / "new" / "affidavit.passphrase").read_bytes().strip()
+    assert load_key_file(tmp_path / "new" / "affidavit.key", passphrase).keyid == fingerprint
+    assert affidavit("plan", "--config", str(tmp_path / "new" / "config.yaml")).code == 0
+    again = affidavit("init", str(tmp_path / "new"))
+    assert (again.code, two_lines(again)) == (2, True)
+
+
+# ---------------------------------------------------------------------------------------------------------- selections
+
+
+def _tasks(office: Office, *options: str) -> list[str]:
+    said = affidavit(*office.command("plan", *options))
+    assert said.code == 0, said.err
+    return said.out.split()
+
+
+def test_selections_plan_only_what_they_need(office: Office) -> None:
+    identity, policy = "aws.sts.caller-identity@cloud", "aws.iam.password-policy@cloud"
+    groups = ["aws.logs.groups@cloud/eu-central-1", "aws.logs.groups@cloud/eu-west-1"]
+    assert _tasks(office, "--check", "aws.logs.retention") == [identity, *groups]
+    assert _tasks(office, "--check", "aws.iam.password-policy-length", *LOGS) == [identity, policy, *groups]
+    everything = _tasks(office)
+    assert len(everything) > 30
+    assert _tasks(office, "--connection", "cloud") == everything
+    mapped = affidavit("list", "mappings", "--json", "--config", str(office.config)).json["mappings"]
+    control = next(row["control"] for row in mapped if row["check"] == "aws.iam.password-policy-length")
+    chosen = _tasks(office, "--control", control)
+    assert policy in chosen
+    assert len(chosen) < len(everything)
+    assert _tasks(office, "--control", control, "--check", "aws.iam.password-policy-length") == [identity, policy]
+
+
+def test_a_selection_by_connection_leaves_the_others_alone(aws: Cloud, tmp_path: Path) -> None:
+    office = Office(tmp_path / "office", aws.endpoint)
+    office.config.write_text(office.config.read_text().replace("connections:\n", "connections:\n  - {name: here, kind: host}\n"))
+    assert {task.rpartition("@")[2] for task in _tasks(office, "--connection", "here")} == {"here"}
+    assert {task.rpartition("@")[2].partition("/")[0] for task in _tasks(office)} == {"here", "cloud"}
+    said = office.run("--connection", "cloud", "--check", "aws.iam.password-policy-*")
+    assert said.code == 0
+    with office.sealed() as run:
+        assert json.loads(run.plan())["selection"] == "checks aws.iam.password-policy-*; connections cloud"
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "step"),
+    [
+        (("--check", "aws.logs.gone"), "no check matches aws.logs.gone", "affidavit list checks"),
+        ((*LOGS, "--check", "zz.*"), "no check matches zz.*", "affidavit list checks"),
+        (("--control", "A.99.1"), "there is no control A.99.1", "affidavit list controls"),
+        (("--control", "A.7.4"), "no check is mapped to A.7.4", "affidavit list controls --json"),
+        (("--connection", "away"), "there is no connection away", "choose one of cloud"),
+        (("--check", "host.*"), "no check is left to run", "affidavit list checks"),
+    ],
+)
+def test_exit_2_an_unknown_selection_names_the_next_step(
+    office: Office, options: tuple[str, ...], what: str, step: str
+) -> None:
+    for command in ("run", "plan"):
+        said = affidavit(*office.command(command, *options))
+        assert (said.code, two_lines(said)) == (2, True)
+        assert what in said.err.splitlines()[0]
+        assert step in said.err.splitlines()[1]
+    assert not (office.store / "log/entries").exists() or office.states() == []
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),
+        ("nothing",),
+        ("run", "--chec", "x"),
+        ("run", "--sealed"),
+        ("list",),
+        ("list", "secrets"),
+        ("rerun",),
+        ("report", "--format", "pdf"),
+        ("report", "one"),
+        ("verify",),
+    ],
+)
+def test_exit_2_for_wrong_usage(argv: tuple[str, ...]) -> None:
+    said = affidavit(*argv)
+    assert (said.code, said.out) == (2, "")
+    assert "usage:" in said.err
+
+
+# ------------------------------------------------------------------------------------------------------- small commands
+
+LOADED = """
+import sys
+from collector.cli import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as stop:
+    code = stop.code
+print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("argv", [("--version",), ("--help",), ("run", "--help"), ("demo", "--help")])
+def test_version_and_help_import_no_sdk(argv: tuple[str, ...], tmp_path: Path) -> None:
+    said = program(LOADED, *argv, cwd=tmp_path)
+    assert said.code == 0
+    assert (collector.__version__ if argv == ("--version",) else "usage: affidavit") in said.out
+    loaded = set(said.err.split())
+    assert not loaded & {"boto3", "botocore", "requests", "yaml", "moto", "kubernetes", "cryptography", "rich", "orjson"}
+    assert "collector" in loaded
+
+
+def test_list_and_plan_import_no_sdk(office: Office) -> None:
+    for argv in (("list", "checks"), office.command("plan", *LOGS)):
+        said = program(LOADED, *argv)
+        assert said.code == 0
+        assert not set(said.err.split()) & {"boto3", "botocore", "moto", "kubernetes"}
+
+
+def test_both_ways_to_start_the_program() -> None:
+    for start in ([sys.executable, "-m", "collector"], [str(Path(sys.executable).parent / "affidavit")]):
+        done = subprocess.run([*start, "--version"], capture_output=True, text=True, timeout=20)
+        assert (done.returncode, done.stdout) == (0, f"affidavit {collector.__version__}\n")
+
+
+@pytest.mark.parametrize("what", ["checks", "sources", "controls", "mappings"])
+def test_lists_have_one_line_for_each(office: Office, what: str) -> None:
+    plain = affidavit("list", what)
+    rows = affidavit("list", what, "--json").json[what]
+    assert plain.code == 0
+    assert len(plain.out.splitlines()) == len(rows) > 20
+    name = "check" if what == "mappings" else "id"
+    assert {row[name] for row in rows} <= set(plain.out.split())
+
+
+def test_the_folders_of_a_configuration_are_listed_too(aws: Cloud, tmp_path: Path) -> None:
+    from tests.test_rerun import HOUSE
+
+    office = Office(tmp_path / "office", aws.endpoint, more="plugins: {folders: [house]}")
+    (office.folder / "house").mkdir()
+    (office.folder / "house" / "groups.py").write_text(HOUSE)
+    assert "aws.house.named" in affidavit("list", "checks", "--config", str(office.config)).out
+    assert "aws.house.named" not in affidavit("list", "checks").out
+
+
+def test_plan_tells_tasks_permissions_and_itself(office: Office) -> None:
+    told = affidavit(*office.command("plan", "--json", *LOGS)).json
+    assert told["schema"] == "affidavit.plan-view/1"
+    assert [task["id"].partition("@")[0] for task in told["tasks"]] == [
+        "aws.sts.caller-identity", "aws.logs.groups", "aws.logs.groups",
+    ]  # fmt: skip
+    assert {check["id"] for check in told["checks"]} == {"aws.logs.retention", "aws.logs.encryption"}
+    rights = affidavit(*office.command("plan", "--permissions", *LOGS)).json
+    assert rights["aws"]["Statement"][0]["Action"] == ["logs:DescribeLogGroups", "sts:GetCallerIdentity"]
+    assert not office.store.exists()
+
+
+def test_reports_are_written_where_they_are_wanted(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert office.run(*LOGS).code == 1
+    monkeypatch.chdir(office.folder)
+    assert affidavit("report", "--format", "html").out == "report-1.html\n"
+    assert "<html" in (office.folder / "report-1.html").read_text()
+    table = affidavit("report")
+    assert "aws.logs.retention" in table.out
+    assert affidavit("report", "-o", "table.txt").code == 0
+    assert (office.folder / "table.txt").read_text() == table.out
+    assert affidavit("report", "--format", "json", "-o", "r.json").out == "r.json\n"
+    assert json.loads((office.folder / "r.json").read_text())["run"] == 1
+    assert affidavit("report", "7").code == 2
+
+
+def test_daemon_needs_schedules(office: Office) -> None:
+    said = affidavit(*office.command("daemon"))
+    assert (said.code, two_lines(said)) == (2, True)
+    assert "has no daemon section" in said.err
+
+
+def test_signal_handlers_are_put_back(office: Office) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    assert office.run("--check", "aws.iam.password-policy-*").code == 0
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_every_command_has_a_function() -> None:
+    from collector import commands
+
+    choices = cli.parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    assert choices is not None
+    for name in choices:
+        assert callable(getattr(commands, "list_" if name == "list" else name)), name
+    assert os.environ  # the environment stays as it was
