@@ -83,7 +83,7 @@ def seal(path: Path, runs: int, pages: int) -> list[float]:
             run = store.begin({"trigger": "benchmark"}, b'{"plan":"benchmark"}')
             for page, body in enumerate(bodies):
                 line = {"task": "iam.users", "op": "iam:ListUsers", "params": {"page": page}, "region": "", "page": page}
-                sha256 = run.add_object(body, base=run.earlier(line))
+                sha256 = run.add_object(body, request=line)
                 run.add_reply({**line, "status": 200, "last": page == pages - 1, "sha256": sha256, "size": len(body)})
             results = ({"kind": "finding", "check": "aws.iam.mfa", "page": n, "outcome": "PASS"} for n in range(pages))
             run.close(results, {"outcome": "complete"})
@@ -144,7 +144,7 @@ def big(folder: Path) -> None:
             for page, text in enumerate(texts):
                 body = f"{number}{text}".encode()
                 raw += len(body)
-                run.add_reply({"op": "x", "page": page, "sha256": run.add_object(body, base=run.earlier({"op": "x", "page": page}))})
+                run.add_reply({"op": "x", "page": page, "sha256": run.add_object(body, request={"op": "x", "page": page})})
             run.close([], {})
     wall, bodies, peak = verify(path, "all")
     print(f"big store: {raw / 1e9:.1f} GB in {bodies} bodies verified in {wall:.1f} s")

@@ -10,18 +10,26 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, Protocol
 
 from collector.model import GapKind, Outcome, Record, Refused, Row, Unavailable, Verdict, instant
+from collector.paging import Cursor, Field, Link, Offset, Pager, Pages, Token
 
 __all__ = [
     "Aws",
     "Check",
+    "Cursor",
+    "Field",
     "GapKind",
     "Host",
+    "Http",
+    "Link",
+    "Offset",
+    "Pages",
     "Record",
     "Redaction",
     "Refused",
     "Row",
     "Source",
     "Tls",
+    "Token",
     "Unavailable",
     "Verdict",
     "check",
@@ -90,6 +98,41 @@ class Host(Protocol):
 
     def attempt_run(self, *argv: str, ok: Sequence[int] = (0,)) -> Any:
         """Output of a program, to be put in a row; absent, or another exit status, makes its checks UNKNOWN."""
+
+
+class Http(Protocol):
+    """What a source may ask of a REST API: only GET.
+
+    Words in braces in a path (``/users/{userId}/factors``) are filled from the parameters, the rest of the parameters
+    is the query. ``rows`` names the list in the body (``value``, ``data/items``), or is empty where the body is it.
+    """
+
+    def get(self, path: str, /, *, absent: Sequence[int | str] = (), **params: Any) -> Any:
+        """One reply, now; ``None`` for an ``absent`` status or error code. A refusal ends the source."""
+
+    def attempt(self, path: str, /, *, absent: Sequence[int | str] = (), **params: Any) -> Any:
+        """One reply, deferred, to be put in a row; ``None`` where ``absent``. A refusal makes its checks UNKNOWN."""
+
+    def pages(self, path: str, /, *, rows: str = "", pager: Pager = Link(), **params: Any) -> Iterator[Any]:  # noqa: B008
+        """The records of every page, to the last one; breaks off as a gap otherwise."""
+
+    def attempt_all(
+        self,
+        path: str,
+        /,
+        *,
+        rows: str = "",
+        pager: Pager = Link(),  # noqa: B008
+        absent: Sequence[int | str] = (),
+        **params: Any,
+    ) -> Any:
+        """A whole list, deferred: to be put in a row."""
+
+    def ahead(self, items: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """The tuples in order with deferred parts awaited, several under way; a refused part ends the source."""
+
+    def now(self) -> datetime:
+        """The time of asking, on record: for the period of a list of events."""
 
 
 class Tls(Protocol):

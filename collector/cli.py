@@ -69,6 +69,30 @@ def parser() -> argparse.ArgumentParser:
     )
     rerun.add_argument("--json", action="store_true", help="one JSON document")
 
+    rerun.add_argument("--as-of", metavar="DATE", help="the newest complete run not later than this")
+    rerun.add_argument(
+        "--checks",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FOLDER",
+        help="judge with the checks in this folder",
+    )
+
+    diff = command("diff", "compare two runs: what changed in the world, what in the ruler")
+    diff.add_argument("path", type=Path, metavar="STORE", help="folder of the store")
+    diff.add_argument("old", type=int, metavar="A", help="number of the older run")
+    diff.add_argument("new", type=int, metavar="B", help="number of the newer run")
+    diff.add_argument("--sealed-code", action="store_true", help="execute the check code inside the runs")
+    diff.add_argument("--json", action="store_true", help="one JSON document")
+
+    checks = command("checks", "work with check modules")
+    checks.add_argument("what", choices=("test",), help="test: do the checks do what their examples say")
+    checks.add_argument(
+        "--config", "-c", type=Path, metavar="FILE", help="include the folders this configuration names"
+    )
+    checks.add_argument("--json", action="store_true", help="one JSON document")
+
     report = command("report", "verify a run and show it")
     report.add_argument("run", nargs="?", type=int, metavar="RUN", help="its number (the newest complete one)")
     report.add_argument("--store", type=Path, metavar="STORE", help="folder of the store (from the configuration)")

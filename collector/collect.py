@@ -94,7 +94,8 @@ def _windowed(
 
 
 def _caller(shard: Shard) -> str:
-    return next(str(read.row["Arn"]) for read in read_rows(shard))
+    """The identity; empty where the credential belongs to nobody, whose name the connection tells then."""
+    return next(str(read.row["Arn"] if "Arn" in read.row else read.row["Caller"]) for read in read_rows(shard))
 
 
 def _named(shard: Shard) -> Shard:
@@ -102,7 +103,7 @@ def _named(shard: Shard) -> Shard:
     population = shard.population
     if population.gap is not None:
         return shard
-    accounts = [str(read.row["Account"]) for read in read_rows(shard)]
+    accounts = [str(read.row.get("Account", "")) for read in read_rows(shard)]
     reason = ""
     if len(accounts) != 1:
         reason = f"the identity call named {len(accounts)} identities"

@@ -7,9 +7,11 @@ import json
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ from collector.config import Config
 from collector.config import load as load_config
 from collector.console import Progress, say
 from collector.errors import AffidavitError, ConfigError
-from collector.model import stamp
+from collector.model import instant, stamp
 from collector.plugins import content_root, load
 from collector.secrets import SecretRef
 
@@ -87,10 +89,13 @@ def plan(arguments: Arguments) -> int:
 
 def run(arguments: Arguments) -> int:
     """Collect, judge, seal and store, once."""
+    from collector import plan as planning
     from collector import run as running
 
     bench = _prepare(arguments)
     wanted, connections = _wanted(arguments, bench), _connections(arguments, bench.config)
+    # A selection that leaves nothing to ask is refused before there is a store.
+    planning.make(bench.config, bench.library, datetime.now(UTC), wanted=wanted, connections=connections)
     with _signalled() as stop, _writable_store(bench.config) as store, Progress() as progress:
         sealed = running.run(
             bench,
@@ -156,7 +161,8 @@ def rerun(arguments: Arguments) -> int:
     if arguments.key:
         _verified(arguments.path, arguments.key)
     with Store.open(arguments.path, key=arguments.key) as store:
-        outcome = perform(store.run(arguments.run), sealed_code=arguments.sealed_code)
+        number = arguments.run if arguments.as_of is None else _run_as_of(store, arguments.as_of)
+        outcome = perform(store.run(number), sealed_code=arguments.sealed_code, folders=arguments.checks)
     if arguments.json:
         print(
             json.dumps(
@@ -185,7 +191,71 @@ def rerun(arguments: Arguments) -> int:
             f"run {outcome.number}: {outcome.findings} findings from {outcome.replies} replies re-performed offline, "
             + ("all equal" if outcome.equal else f"{len(outcome.differences)} lines differ")
         )
-    return 0 if outcome.equal else 4
+    return 0 if outcome.equal or arguments.checks else 4
+
+
+def _run_as_of(store: Store, text: str) -> int:
+    """Number of the newest complete run that was opened at or before a date (its end) or a moment."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is not a date", "write it like 2026-03-31 or 2026-03-31T12:00:00Z") from None
+    if len(text) <= len("2026-03-31"):
+        moment += timedelta(days=1)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    older = [run for run in store.runs() if run.state == "complete" and instant(run.opening["recordedOn"]) <= moment]
+    if not older:
+        raise ConfigError(
+            f"no complete run is as old as {text}", "affidavit report shows the newest; name a later date"
+        )
+    return older[-1].number
+
+
+def diff(arguments: Arguments) -> int:
+    """Two runs side by side."""
+    from collector.diff import compare
+    from evidence_store.store import Store
+
+    with Store.open(arguments.path) as store:
+        found = compare(store.run(arguments.old), store.run(arguments.new), sealed_code=arguments.sealed_code)
+    if arguments.json:
+        print(json.dumps({"schema": "affidavit.diff/1", **asdict(found)}))
+        return 0
+    for change in found.changes:
+        print(change)
+    for limit in found.limits:
+        print(f"limit changed: {limit}")
+    for module in found.modules:
+        print(f"code changed: {module}")
+    causes = Counter(str(change.cause) for change in found.changes)
+    print(
+        f"runs {found.old} and {found.new}: {found.same} findings alike"
+        + "".join(f", {n} {c}" for c, n in causes.items())
+    )
+    return 0
+
+
+def checks(arguments: Arguments) -> int:
+    """Do the checks do what their examples say."""
+    from collector.examples import parse
+    from collector.falsify import certify
+
+    config = load_config(_existing(arguments.config)) if arguments.config else None
+    library = load(config.plugins if config else ())
+    certificates = certify(library.checks.values(), parse(library.examples, library.checks))
+    flawed = [certificate for certificate in certificates if certificate.flaw]
+    if arguments.json:
+        rows = [certificate.as_row() for certificate in certificates]
+        print(json.dumps({"schema": "affidavit.checks/1", "certificates": rows}))
+    else:
+        for certificate in flawed:
+            print(f"{certificate.check}: {certificate.flaw}")
+        shown = sum(sum(certificate.shown.values()) for certificate in certificates)
+        print(
+            f"{len(certificates)} checks on {shown} examples: "
+            f"{len(certificates) - len(flawed)} as they say, {len(flawed)} not"
+        )
+    return 3 if flawed else 0
 
 
 def report(arguments: Arguments) -> int:

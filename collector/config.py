@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from collector import yamlpos
 from collector.address import Address
-from collector.config_faults import CheckFacts, Fault, check_faults, meaning_faults, schema_faults
+from collector.config_faults import HTTP_KINDS, CheckFacts, Fault, check_faults, meaning_faults, schema_faults
 from collector.cron import Cron
 from collector.secrets import SecretRef
 from collector.yamlpos import Document
@@ -97,7 +97,47 @@ class TlsConnection:
     kind: Literal["tls"] = "tls"
 
 
-Connection = AwsConnection | HostConnection | TlsConnection
+@dataclass(frozen=True, slots=True)
+class Basic:
+    """A user with a password or an API token."""
+
+    user: str
+    secret: SecretRef
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth:
+    """A client that fetches its own tokens."""
+
+    token_url: str
+    client_id: str
+    client_secret: SecretRef | None = None
+    private_key: SecretRef | None = None
+    """RSA key in PEM that signs a statement instead of a secret."""
+    key_id: str = ""
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConnection:
+    """A REST API."""
+
+    name: str
+    kind: str
+    """First word of its datasets: ``okta``, or the provider of a connection of kind ``http``."""
+    base_url: str
+    token: SecretRef | None = None
+    basic: Basic | None = None
+    oauth: OAuth | None = None
+    send_token: str | None = None
+    """``Header: form of {token}``; None: as the vendor of that kind wants it."""
+    roots: Path | None = None
+    """None: the trusted roots of this machine."""
+    timeout_s: float | None = None
+    """None: that of the collection."""
+
+
+Connection = AwsConnection | HostConnection | TlsConnection | HttpConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +301,8 @@ def _connection(item: dict[str, Any], folder: Path) -> Connection:
                 folder / item["roots"] if "roots" in item else None,
                 None if timeout_s is None else float(timeout_s),
             )
+        case kind if kind in HTTP_KINDS:
+            return _http(item, folder)
     return AwsConnection(
         name,
         tuple(item["regions"]),
@@ -273,6 +315,30 @@ def _connection(item: dict[str, Any], folder: Path) -> Connection:
             AwsAccount(account["id"], account["role"], _secret(account.get("external_id")))
             for account in item.get("accounts", ())
         ),
+    )
+
+
+def _http(item: dict[str, Any], folder: Path) -> HttpConnection:
+    basic, oauth, timeout_s = item.get("basic"), item.get("oauth"), item.get("timeout_s")
+    return HttpConnection(
+        item["name"],
+        item.get("provider", item["kind"]),
+        item["base_url"],
+        _secret(item.get("token")),
+        Basic(basic["user"], SecretRef.parse(basic["secret"])) if basic else None,
+        OAuth(
+            oauth["token_url"],
+            oauth["client_id"],
+            _secret(oauth.get("client_secret")),
+            _secret(oauth.get("private_key")),
+            oauth.get("key_id", ""),
+            tuple(oauth.get("scopes", ())),
+        )
+        if oauth
+        else None,
+        item.get("send_token"),
+        folder / item["roots"] if "roots" in item else None,
+        None if timeout_s is None else float(timeout_s),
     )
 
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
 
+HTTP_KINDS = ("okta", "github", "gitlab", "entra", "google-workspace", "keycloak", "jira", "http")
+"""Kinds of connection that are REST APIs; ``http`` is any other, with a provider of its own."""
+
+
 class Fault(NamedTuple):
     """A fault of one entry."""
 
@@ -170,6 +174,8 @@ def meaning_faults(data: dict[str, Any], path: Path) -> Iterator[Fault]:
         keys: Keys = ("connections", index)
         if connection["kind"] == "aws":
             yield from _aws_faults(keys, connection)
+        if connection["kind"] in HTTP_KINDS:
+            yield from _http_faults(keys, connection)
         for number, endpoint in enumerate(connection.get("endpoints", ())):
             yield from _address_faults((*keys, "endpoints", number), endpoint, "www.example.org:443")
     for index, authority in enumerate(data.get("timestamps", {}).get("authorities", ())):
@@ -212,6 +218,47 @@ def _aws_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
         if owner != account["id"]:
             here = (*keys, "accounts", index, "role")
             yield Fault(here, f"the role is of account {owner}, not {account['id']}", "correct the id or the role")
+
+
+def _http_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
+    kind, own = connection["kind"], connection["kind"] == "http"
+    yield from _api_faults((*keys, "base_url"), connection["base_url"])
+    forms = [form for form in ("token", "basic", "oauth") if form in connection]
+    if not forms and not own:
+        yield Fault(keys, "token, basic and oauth are missing", "add one of them, for example token: env:API_TOKEN")
+    for form in forms[1:]:
+        yield Fault((*keys, form), f"stands beside {forms[0]}", f"keep either {forms[0]} or {form}")
+    if own and "provider" not in connection:
+        yield Fault(keys, "provider is missing", "add it, for example provider: acme")
+    if not own and "provider" in connection:
+        yield Fault((*keys, "provider"), f"does not belong to the kind {kind}", "delete it, or write kind: http")
+    kinds = schema()["$defs"]["connection"]["properties"]["kind"]["enum"]
+    if own and connection.get("provider") in kinds:
+        what = f"{connection['provider']} is a kind of its own"
+        yield Fault((*keys, "provider"), what, f"write kind: {connection['provider']} without provider")
+    if "send_token" in connection and "token" not in connection:
+        yield Fault((*keys, "send_token"), "there is no token to send", "add token, or delete it")
+    if oauth := connection.get("oauth"):
+        yield from _api_faults((*keys, "oauth", "token_url"), oauth["token_url"])
+        proofs = [name for name in ("client_secret", "private_key") if name in oauth]
+        if not proofs:
+            hint = "add one of them, for example client_secret: env:CLIENT_SECRET"
+            yield Fault((*keys, "oauth"), "client_secret and private_key are missing", hint)
+        if len(proofs) == 2:
+            yield Fault((*keys, "oauth", "private_key"), "stands beside client_secret", "keep one of the two")
+
+
+def _api_faults(keys: Keys, url: str) -> Iterator[Fault]:
+    """Faults of an address that a credential is sent to."""
+    faults = list(_url_faults(keys, url))
+    yield from faults
+    if faults:
+        return
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname != "localhost" and not is_loopback(parts.hostname or ""):
+        yield Fault(keys, "would send the credential unencrypted", "write https://; http:// is for this machine only")
+    if parts.query or parts.fragment:
+        yield Fault(keys, "holds a query or a fragment", "write scheme, host and path: https://api.example.org/v1")
 
 
 def _url_faults(keys: Keys, url: str) -> Iterator[Fault]:

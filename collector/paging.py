@@ -59,7 +59,7 @@ class Pager(Protocol):
 
 
 def member(body: Any, path: str) -> Any:
-    """The member of a JSON document: names with ``/`` between them, ``""`` for the document; ``None`` if it lacks it."""
+    """The member at ``a/b`` of a JSON document, the document itself at ``""``; ``None`` where there is none."""
     for name in path.split("/") if path else ():
         if not isinstance(body, Mapping) or name not in body:
             return None
@@ -136,7 +136,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The next page starts after the last record of this one (``starting_after=ID``); the body says if there is more."""
+    """The next page starts after the last record of this one (``starting_after=ID``); a body says if there is more."""
 
     key: str
     """Field of the record."""

@@ -12,7 +12,15 @@ import orjson
 
 import collector
 from collector.api import Check
-from collector.config import AwsConnection, Collection, Config, Connection, HostConnection, TlsConnection
+from collector.config import (
+    AwsConnection,
+    Collection,
+    Config,
+    Connection,
+    HostConnection,
+    HttpConnection,
+    TlsConnection,
+)
 from collector.errors import ConfigError, RerunError
 from collector.judge import Parameters
 from collector.model import Task, instant, stamp
@@ -22,8 +30,11 @@ SCHEMA = "affidavit.plan/1"
 
 NOT_INSTALLED = "rerun with the version that sealed it, or with --sealed-code if you trust the run"
 
-IDENTITY = {"aws": "aws.sts.caller-identity"}
-"""Dataset that tells with which identity a connection asks; it is read before everything else there."""
+IDENTITY = {"aws": "aws.sts.caller-identity", "okta": "okta.caller"}
+"""Dataset that tells with which identity a connection asks; it is read before everything else there.
+
+Its one record says so under ``Arn``, or under ``Caller``, which is empty where the credential belongs to nobody.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +164,14 @@ def make(
     return Plan(config.organisation, as_of, places, tasks, checks, config.checks.parameters, limits, document)
 
 
-def read(raw: bytes, library: Library) -> Plan:
+def read(document: Mapping[str, Any], library: Library) -> Plan:
     """The plan of a sealed run, to be re-performed with the checks of ``library``.
 
     Raises:
         RerunError: it names a check or a source that the library does not hold.
     """
-    document = orjson.loads(raw)
-    checks, parameters = [], {}
+    checks: list[Check] = []
+    parameters: dict[str, dict[str, Any]] = {}
     for item in document["checks"]:
         check = library.checks.get(item["id"]) or _aliased(item["id"], library.checks.values())
         if check is None:
@@ -221,6 +232,8 @@ def _place(connection: Connection) -> Place:
             return Place(connection.name, "host")
         case TlsConnection():
             return Place(connection.name, "tls", endpoints=tuple(str(endpoint) for endpoint in connection.endpoints))
+        case HttpConnection():
+            return Place(connection.name, connection.kind, endpoints=(connection.base_url,))
 
 
 def _plain(item: Place | Task | Collection) -> dict[str, Any]:

@@ -6,10 +6,13 @@ import hashlib
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from collector import plan as planning
 from collector.catalogue import load_catalogues, load_mappings
@@ -20,7 +23,7 @@ from collector.errors import RerunError
 from collector.examples import parse
 from collector.model import Task
 from collector.plugins import Library, load, load_folders
-from collector.results import conclude
+from collector.results import Results, conclude
 from evidence_store.run import SealedRun
 
 SEALED_ONLY = ("i", "salt")
@@ -72,34 +75,60 @@ class Rerun:
         return not self.differences and not self.unused
 
 
-def rerun(run: SealedRun, *, sealed_code: bool = False) -> Rerun:
+def rerun(run: SealedRun, *, sealed_code: bool = False, folders: Sequence[Path] = ()) -> Rerun:
     """Re-perform a run without a network, a clock or the configuration.
 
-    Mappings and catalogues are those sealed with the run. Checks are those installed here, unless ``sealed_code``:
-    then the code inside the run is executed, which is for runs you trust.
+    Mappings and catalogues are those sealed with the run. Checks are those installed here, or those in ``folders``,
+    or with ``sealed_code`` the code inside the run, which is executed: for runs you trust.
 
     Raises:
         RerunError: the run is not complete, or names what is not installed.
         TamperedError: something in the store is not what was sealed.
     """
-    if run.state != "complete":
-        raise RerunError(
-            f"run {run.number} is {run.state}: it concluded nothing that could be re-performed", "name a complete run"
+    document = plan_of(run)
+    with code_of(run, sealed=sealed_code, folders=folders) as library:
+        done = perform(run, document, library, examples_of(run, document))
+        again = [_comparable(line) for line in done.results.lines()]
+        sealed = [_comparable(line) for line in run.results()]
+        return Rerun(
+            run.number,
+            len(sealed),
+            sum(line["kind"] == "finding" for line in sealed),
+            done.replies,
+            tuple(_differences(sealed, again)),
+            _changed(document["code"], library.code),
+            _changed_mappings(document["files"]),
+            done.unused,
         )
-    raw = run.plan()
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """What the recorded replies of a run give under some ruler."""
+
+    results: Results
+    replies: int
+    unused: int
+
+
+def perform(
+    run: SealedRun, document: Mapping[str, Any], library: Library, example_files: Mapping[str, bytes]
+) -> Performed:
+    """Judge the recorded replies of ``run`` by the plan in ``document``, which need not be its own, with ``library``.
+
+    Raises:
+        RerunError: the plan names what the library does not hold.
+        TamperedError: something in the store is not what was sealed.
+    """
     with tempfile.TemporaryDirectory(prefix="affidavit-") as name:
         folder = Path(name)
-        document = _document(raw)
-        library = _sealed_library(run, document, folder / "code") if sealed_code else load()
-        plan = planning.read(raw, library)
+        plan = planning.read(document, library)
         _write(run, document["files"], folder)
         catalogues = load_catalogues(folder / "mappings")
         mappings = load_mappings(folder / "mappings", None, library.checks, catalogues)
         replies: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        total = 0
         for line in run.replies():
             replies[line["task"]].append(line)
-            total += 1
         wires: list[ReplayWire] = []
 
         def wire(task: Task, caller: str) -> Wire:
@@ -114,32 +143,45 @@ def rerun(run: SealedRun, *, sealed_code: bool = False) -> Rerun:
         shards = collect(
             plan.tasks, library.sources, wire, opening.recorded(plan), rows, workers=1, stop=threading.Event()
         )
-        files = {item["file"]: run.object(item["sha256"]) for item in document["examples"]}
-        examples = parse(files, {check.id: check for check in plan.checks}, only_known=True)
-        again = [_comparable(line) for line in conclude(plan, shards, catalogues, mappings, examples).lines()]
-        sealed = [_comparable(line) for line in run.results()]
-        return Rerun(
-            run.number,
-            len(sealed),
-            sum(line["kind"] == "finding" for line in sealed),
-            total,
-            tuple(_differences(sealed, again)),
-            _changed(document["code"], library.code),
-            _changed_mappings(document["files"]),
-            sum(len(one.unused()) for one in wires),
+        examples = parse(example_files, {check.id: check for check in plan.checks}, only_known=True)
+        results = conclude(plan, shards, catalogues, mappings, examples)
+        return Performed(results, sum(map(len, replies.values())), sum(len(one.unused()) for one in wires))
+
+
+def plan_of(run: SealedRun) -> dict[str, Any]:
+    """The plan a complete run was sealed with.
+
+    Raises:
+        RerunError: the run is not complete, or its plan is of another schema.
+    """
+    if run.state != "complete":
+        raise RerunError(
+            f"run {run.number} is {run.state}: it concluded nothing that could be re-performed", "name a complete run"
         )
-
-
-def _document(raw: bytes) -> dict[str, Any]:
-    import orjson
-
-    document: dict[str, Any] = orjson.loads(raw)
+    document: dict[str, Any] = orjson.loads(run.plan())
     if document.get("schema") != planning.SCHEMA:
         raise RerunError(
             f"the plan is of schema {document.get('schema')!r}, not {planning.SCHEMA!r}",
             "rerun with the version that sealed it",
         )
     return document
+
+
+@contextmanager
+def code_of(run: SealedRun, *, sealed: bool = False, folders: Sequence[Path] = ()) -> Iterator[Library]:
+    """Checks to judge with: those installed, those in ``folders``, or those sealed with the run, which are executed."""
+    if not sealed:
+        yield load_folders(tuple(folders)) if folders else load()
+        return
+    with tempfile.TemporaryDirectory(prefix="affidavit-") as name:
+        folder = Path(name)
+        _write(run, plan_of(run)["code"], folder)
+        yield load_folders(tuple(sorted(path for path in folder.iterdir() if path.is_dir())))
+
+
+def examples_of(run: SealedRun, document: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of examples sealed with a run."""
+    return {item["file"]: run.object(item["sha256"]) for item in document["examples"]}
 
 
 def _comparable(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,11 +234,6 @@ def _write(run: SealedRun, files: list[dict[str, str]], folder: Path) -> None:
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(run.object(item["sha256"]))
-
-
-def _sealed_library(run: SealedRun, document: Mapping[str, Any], folder: Path) -> Library:
-    _write(run, document["code"], folder)
-    return load_folders(tuple(sorted(path for path in folder.iterdir() if path.is_dir())))
 
 
 def _changed(sealed: list[dict[str, str]], code: Mapping[str, bytes]) -> tuple[str, ...]:

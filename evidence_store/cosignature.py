@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,16 +11,13 @@ from datetime import UTC, datetime
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from evidence_store.errors import UsageError, VerificationError
+from evidence_store.heads import NAME, signature_line
 from evidence_store.keys import PublicKey, Signer
 from evidence_store.spelling import b64, unb64
 
 COSIGNATURE_V1 = b"\x04"
 """Signature type of an Ed25519 cosignature."""
-NAME = re.compile(r"[!-*,-~]{1,128}")
-"""A key's name: visible ASCII without space or plus."""
 TIME_LIMIT = 1 << 40
-LINES_LIMIT = 16
-"""Signature lines read of one note; a checkpoint with more is refused."""
 ASK_AGAIN = "ask the witness for its key again; 'affidavit witness' prints it when it starts"
 
 
@@ -89,35 +85,6 @@ class Witness:
         if not self.key.verifies(body[12:], _message(seconds, text)):
             raise VerificationError(f"does not verify as a cosignature of {self.name}", "compare with the witness")
         return datetime.fromtimestamp(seconds, UTC)
-
-
-def signature_line(line: bytes) -> tuple[str, bytes]:
-    """Name, and key id with signature, of a note's signature line in its only spelling.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    name, _, encoded = line.decode("utf-8").removeprefix("— ").removesuffix("\n").partition(" ")
-    body = unb64(encoded)
-    if len(body) < 5 or not NAME.fullmatch(name) or f"— {name} {b64(body)}\n".encode() != line:
-        raise ValueError("not a signature line")
-    return name, body
-
-
-def split_note(data: bytes) -> tuple[str, list[bytes]]:
-    """The text of a note and its signature lines, which are not checked.
-
-    Raises:
-        ValueError: it is not a note.
-    """
-    text, gap, rest = data.decode("utf-8").rpartition("\n\n")
-    lines = [line + "\n" for line in rest.removesuffix("\n").split("\n")]
-    if not gap or not rest.endswith("\n") or not 0 < len(lines) <= LINES_LIMIT:
-        raise ValueError("not a note")
-    encoded = [line.encode() for line in lines]
-    for line in encoded:
-        signature_line(line)
-    return text + "\n", encoded
 
 
 def pick(lines: Iterable[bytes], witness: Witness) -> bytes | None:

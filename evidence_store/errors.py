@@ -23,6 +23,10 @@ class UsageError(StoreError):
     exit_code = 2
 
 
+class ErasedError(StoreError):
+    """A body is not there because it was erased or left out, and the record says so."""
+
+
 class KeyFileError(StoreError):
     """A key file is missing, readable by others, unencrypted, or does not open."""
 
@@ -57,3 +61,11 @@ class TamperedError(VerificationError):
         """Path inside the store."""
         self.problem = what
         """What is wrong with it."""
+
+
+class AnchorError(StoreError):
+    """A witness or a place for copies was not reached, or refused; the log stays as it is and can be anchored later."""
+
+
+class ForkError(VerificationError):
+    """Somebody outside holds a head of this log that the store does not extend: its history was cut or rewritten."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +12,12 @@ from typing import Any, Literal
 from evidence_store import layout, merkle
 from evidence_store.errors import TamperedError, VerificationError
 from evidence_store.fs import read_file
+from evidence_store.keychain import KeyChain
 from evidence_store.keys import PublicKey
-from evidence_store.log import GENESIS, LOG_LIMIT, RUN_ABORT, RUN_CLOSE, RUN_OPEN, Leaf, frames, open_leaf
+from evidence_store.log import GENESIS, KEY_REVOCATION, KEY_TRANSITION, LOG_LIMIT, REDACTION, RUN_ABORT, RUN_CLOSE, RUN_OPEN, Leaf, frames, open_leaf
 from evidence_store.merkle import Frontier
-from evidence_store.note import NOTE_LIMIT, Checkpoint, open_checkpoint, verifier_key
-from evidence_store.spelling import b64, dump, load, unb64
+from evidence_store.note import NOTE_LIMIT, Checkpoint, open_checkpoint
+from evidence_store.spelling import HEX256, b64, dump, load, unb64
 
 State = Literal["complete", "aborted", "open"]
 Report = Callable[[str, str], None]
@@ -43,6 +44,15 @@ class RunInfo:
     """SHA-256 by file name, of the closing leaf; only the plan's while it is open."""
     leaf: bytes = b""
     """The closing leaf, exactly; empty while it is open."""
+    erased: Mapping[str, int] = field(default_factory=dict)
+    """Bodies that were erased after it ended, by SHA-256, with the leaf that says so."""
+    repacked: Mapping[str, int] | None = None
+    """What its pack holds since a body of it was erased; ``None`` when it is as it was sealed."""
+
+    @property
+    def objects(self) -> Any:
+        """What the log says its pack holds: ``count`` and ``size``."""
+        return self.closing.get("objects") if self.repacked is None else dict(self.repacked)
 
     @property
     def kept(self) -> bool:
@@ -56,8 +66,8 @@ class History:
 
     origin: str
     """Name of the log."""
-    key: PublicKey
-    """The key the log says it is signed with; only a pin from outside makes it trusted."""
+    keys: KeyChain
+    """The keys the log says it is signed with; only a pin from outside makes them trusted."""
     leaves: list[Leaf]
     """All leaves that are whole."""
     tree: Frontier
@@ -72,6 +82,13 @@ class History:
     """Its file."""
     runs: dict[int, RunInfo]
     """By number."""
+    trust_stale: bool = False
+    """Whether ``keys/trust.json`` still says what it said before the newest leaf about keys."""
+
+    @property
+    def key(self) -> PublicKey:
+        """The key that signs now."""
+        return self.keys.current
 
     @property
     def policy(self) -> dict[str, Any]:
@@ -80,6 +97,7 @@ class History:
 
     def learn(self, leaf: Leaf) -> None:
         """Take in a leaf that was just written."""
+        self.keys.take(leaf)
         self.leaves.append(leaf)
         self.tree.add(merkle.leaf_hash(leaf.data))
         tell(self.runs, leaf)
@@ -90,15 +108,9 @@ def store_json(origin: str, created: str) -> bytes:
     return dump({"format": layout.FORMAT, "origin": origin, "hash": "sha256", "created": created})
 
 
-def trust_json(origin: str, key: PublicKey) -> bytes:
-    """Content of ``keys/trust.json``: a convenience copy, made from what the log says."""
-    entry = {"keyid": key.fingerprint, "scheme": "ed25519", "fromIndex": 0, "pem": key.pem()}
-    return dump({"keys": [entry | {"vkey": verifier_key(origin, key)}]})
-
-
 def genesis_facts(origin: str, key: PublicKey, policy: Mapping[str, Any]) -> dict[str, Any]:
     """The predicate of leaf 0."""
-    return {"origin": origin, "key": {"scheme": "ed25519", "spki": b64(key.spki)}, "policy": dict(policy)}
+    return {"origin": origin, "key": {"scheme": key.scheme, "spki": b64(key.spki)}, "policy": dict(policy)}
 
 
 def stop(where: str, what: str) -> None:
@@ -147,19 +159,17 @@ def read_history(root: Path, report: Report = stop, *, every_note: bool = False)
     if not leaves:
         raise TamperedError(layout.ENTRIES, "does not begin with a whole leaf")
     origin, key = _identity(root, leaves[0], report)
-    for leaf in leaves:
-        if not leaf.envelope.signed_by(key):
-            report(layout.ENTRIES, f"leaf {leaf.index} is not signed by {key.fingerprint}")
+    keys, trust_stale = _walk_keys(root, origin, KeyChain([key]), leaves, report)
     if sizes[-1] > len(leaves):
         report(layout.ENTRIES, f"holds {len(leaves)} whole leaves, {note_name_of(sizes[-1])} covers {sizes[-1]}")
-    tree, checkpoint, note = _check_notes(root, origin, key, leaves, sizes, report, every_note)
+    tree, checkpoint, note = _check_notes(root, origin, keys, leaves, sizes, report, every_note)
     runs: dict[int, RunInfo] = {}
     for leaf in leaves:
         try:
             tell(runs, leaf)
         except TamperedError as error:
             report(error.where, error.problem)
-    return History(origin, key, leaves, tree, end, len(entries) - end, checkpoint, note, runs)
+    return History(origin, keys, leaves, tree, end, len(entries) - end, checkpoint, note, runs, trust_stale)
 
 
 def note_name_of(size: int) -> str:
@@ -176,21 +186,44 @@ def _identity(root: Path, genesis: Leaf, report: Report) -> tuple[str, PublicKey
             raise ValueError("other fields")
     except (ValueError, KeyError, TypeError, VerificationError) as error:
         raise TamperedError(layout.ENTRIES, "leaf 0 is not a genesis statement") from error
-    for name, content in ((layout.STORE, None), (layout.TRUST, trust_json(origin, key))):
-        try:
-            data = read_file(root, name, 65536)
-            if content is None:
-                content = store_json(origin, load(data).get("created", ""))
-        except (TamperedError, ValueError) as error:
-            report(name, error.problem if isinstance(error, TamperedError) else "is not JSON")
-            continue
-        if data != content or hashlib.sha256(data).hexdigest() != genesis.statement.subject.get(name):
-            report(name, "is not what the genesis leaf says")
+    try:
+        data = read_file(root, layout.STORE, 65536)
+        if data != store_json(origin, load(data).get("created", "")) or not _named(genesis, layout.STORE, data):
+            report(layout.STORE, "is not what the genesis leaf says")
+    except (TamperedError, ValueError) as error:
+        report(layout.STORE, error.problem if isinstance(error, TamperedError) else "is not JSON")
+    if not _named(genesis, layout.TRUST, KeyChain([key]).trust(origin)):
+        report(layout.ENTRIES, "leaf 0 does not name its own key as the first of the store")
     return origin, key
 
 
+def _named(leaf: Leaf, name: str, data: bytes) -> bool:
+    return leaf.statement.subject.get(name) == hashlib.sha256(data).hexdigest()
+
+
+def _walk_keys(root: Path, origin: str, keys: KeyChain, leaves: list[Leaf], report: Report) -> tuple[KeyChain, bool]:
+    """The keys after all leaves, each leaf checked; and whether the list of keys beside the log is one of before."""
+    lists = [keys.trust(origin)]
+    for leaf in leaves:
+        try:
+            keys.take(leaf)
+        except TamperedError as error:
+            report(error.where, error.problem)
+            continue
+        if leaf.kind in (KEY_TRANSITION, KEY_REVOCATION):
+            lists.append(keys.trust(origin))
+    found = lists[-1]
+    try:
+        found = read_file(root, layout.TRUST, 65536)
+        if found not in lists:
+            report(layout.TRUST, "is not what the log says")
+    except TamperedError as error:
+        report(error.where, error.problem)
+    return keys, found != lists[-1] and found in lists
+
+
 def _check_notes(
-    root: Path, origin: str, key: PublicKey, leaves: list[Leaf], sizes: list[int], report: Report, every: bool
+    root: Path, origin: str, keys: KeyChain, leaves: list[Leaf], sizes: list[int], report: Report, every: bool
 ) -> tuple[Frontier, Checkpoint, bytes]:
     """Grow the tree leaf by leaf and hold each checkpoint against it; the newest good one is returned."""
     tree, newest = Frontier(), b""
@@ -216,7 +249,7 @@ def _check_notes(
         name = layout.note_name(tree.size)
         try:
             previous = read_file(root, name, NOTE_LIMIT)
-            found = open_checkpoint(previous, origin, key)
+            found = open_checkpoint(previous, origin, keys.at(tree.size))
         except VerificationError as error:
             report(name, error.problem if isinstance(error, TamperedError) else error.what)
             continue
@@ -239,6 +272,8 @@ def tell(runs: dict[int, RunInfo], leaf: Leaf) -> None:
     """
     if leaf.kind == GENESIS and leaf.index:
         raise TamperedError(layout.ENTRIES, f"leaf {leaf.index} is a second genesis statement")
+    if leaf.kind == REDACTION:
+        tell_erasure(runs, leaf)
     if leaf.kind not in (RUN_OPEN, RUN_CLOSE, RUN_ABORT):
         return
     number = leaf.predicate.get("run")
@@ -264,3 +299,37 @@ def tell(runs: dict[int, RunInfo], leaf: Leaf) -> None:
     runs[last.number] = RunInfo(
         last.number, state, last.opening, leaf.predicate, last.opened_on, leaf.recorded_on, subject, leaf.data
     )
+
+
+def tell_erasure(runs: dict[int, RunInfo], leaf: Leaf) -> None:
+    """Let a redaction leaf change what the runs that ended before it are expected to hold.
+
+    Raises:
+        TamperedError: it is not one that this release writes.
+    """
+    facts, subject = leaf.predicate, dict(leaf.statement.subject)
+    subject.pop(layout.note_name(leaf.index), None)
+    try:
+        if set(facts) != {"index", "recordedOn", "objects", "basis", "approvedBy", "packs"}:
+            raise ValueError("other fields")
+        if not facts["objects"] or not all(HEX256.fullmatch(sha256) for sha256 in facts["objects"]):
+            raise ValueError("names no body")
+        if not all(isinstance(facts[name], str) and facts[name] for name in ("basis", "approvedBy")):
+            raise ValueError("gives no basis")
+        packs = {entry["run"]: {"count": entry["count"], "size": entry["size"]} for entry in facts["packs"]}
+        if any(set(entry) != {"run", "count", "size"} for entry in facts["packs"]):
+            raise ValueError("other fields")
+        if {f"{layout.run_name(number)}/{layout.PACK}" for number in packs} != set(subject):
+            raise ValueError("names other packs")
+        if not all(runs[number].kept for number in packs):
+            raise ValueError("a run that has no pack")
+    except (ValueError, KeyError, TypeError) as error:
+        raise TamperedError(layout.ENTRIES, f"leaf {leaf.index} is not a redaction that can be read") from error
+    erased = dict.fromkeys(facts["objects"], leaf.index)
+    for number, run in list(runs.items()):
+        if run.closed_on is None:
+            continue
+        runs[number] = replace(run, erased={**run.erased, **erased})
+        if number in packs:
+            pack = {layout.PACK: subject[f"{layout.run_name(number)}/{layout.PACK}"]}
+            runs[number] = replace(runs[number], repacked=packs[number], subject={**run.subject, **pack})

@@ -12,8 +12,12 @@ ENTRIES = "log/entries"
 CHECKPOINTS = "log/checkpoints"
 RUNS = "runs"
 SPOOL = "spool"
+INDEX = "index.sqlite"
+"""Derived; no authority, and may be deleted at any time."""
 SPOOLED_NOTE = "spool/checkpoint.note"
 """A checkpoint being written; it gets its own name once its content is safe."""
+SPOOLED_TRUST = "spool/trust.json"
+"""The list of keys being written anew, after one was added or revoked."""
 SPOOLED_REPLY = "spool/reply.tsr"
 """A time-stamp reply being written."""
 
@@ -24,6 +28,8 @@ PACK = "objects.pack"
 STATEMENT = "statement.dsse.json"
 PACKED = ".zst"
 RUN_FILES = (PLAN, MANIFEST + PACKED, RESULTS + PACKED, PACK, STATEMENT)
+SEED = "spans.seed"
+"""Secret of a run whose replies have personal fields: their salts come from it, and it never leaves the store."""
 
 FOLDERS = ("keys", "log", CHECKPOINTS, RUNS, SPOOL)
 FILES = (STORE, TRUST, ENTRIES)
@@ -38,7 +44,9 @@ CHAIN_FILE = re.compile(r"log/checkpoints/([0-9a-f]{64})\.(chain\.pem|crl)")
 RUN_FOLDER = re.compile(rf"runs/({_RUN})")
 SPOOL_FOLDER = re.compile(rf"spool/({_RUN})")
 SPOOL_LINES = re.compile(rf"spool/({_RUN})\.ndjson")
-SPOOL_FILE = re.compile(rf"spool/{_RUN}/({'|'.join(re.escape(name) for name in RUN_FILES)})")
+SPOOL_FILE = re.compile(rf"spool/{_RUN}/({'|'.join(re.escape(name) for name in (*RUN_FILES, SEED))})")
+SPOOL_PACK = re.compile(rf"spool/({_RUN})\.pack")
+"""A pack written anew because a body of it is erased; it replaces the old one once the log says so."""
 
 ORIGIN = re.compile(r"[!-*,-~]{1,128}")
 """A log's name: visible ASCII without space or plus, as signed notes want it."""
@@ -77,6 +85,11 @@ def run_name(number: int) -> str:
 def spool_name(number: int) -> str:
     """Path of the open run."""
     return f"{SPOOL}/{number:08d}"
+
+
+def spool_pack_name(number: int) -> str:
+    """Path of a run's pack that is being written anew."""
+    return f"{SPOOL}/{number:08d}.pack"
 
 
 def spool_lines_name(number: int) -> str:

@@ -9,11 +9,14 @@ import hashlib
 from dataclasses import dataclass
 
 from evidence_store.errors import VerificationError
-from evidence_store.keys import ED25519, P256, PublicKey, Signer
+from evidence_store import keys
+from evidence_store.keys import PublicKey, Signer
 from evidence_store.spelling import b64, unb64
 
 NOTE_LIMIT = 4096
-ALGORITHMS = {ED25519: b"\x01", P256: b"\x02"}
+ED25519 = b"\x01"
+ECDSA = b"\x02"
+ALGORITHMS = {keys.ED25519: ED25519, keys.P256: ECDSA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,9 @@ class Checkpoint:
 
 def key_id(name: str, key: PublicKey) -> bytes:
     """First four bytes of ``SHA-256(name || LF || 0x01 || key)`` for Ed25519, of ``SHA-256(SPKI)`` for P-256."""
-    if key.scheme == P256:
+    if key.scheme == keys.P256:
         return bytes.fromhex(key.fingerprint)[:4]
-    return hashlib.sha256(name.encode() + b"\n" + ALGORITHMS[ED25519] + key.raw).digest()[:4]
+    return hashlib.sha256(name.encode() + b"\n" + ED25519 + key.raw).digest()[:4]
 
 
 def verifier_key(name: str, key: PublicKey) -> str:

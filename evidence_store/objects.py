@@ -13,6 +13,7 @@ from evidence_store import layout, pack
 from evidence_store.errors import TamperedError
 from evidence_store.fs import open_file
 from evidence_store.pack import Frame
+from evidence_store.spelling import HEX256
 
 HELD_BYTES = 64 << 20
 """Most memory spent on bodies that may be needed again; the oldest go first."""
@@ -75,7 +76,7 @@ class Objects:
         """Whether a pack names this digest."""
         with self._lock:
             self._read_headers()
-            return bytes.fromhex(sha256) in self._places
+            return HEX256.fullmatch(sha256) is not None and bytes.fromhex(sha256) in self._places
 
     def depth(self, sha256: str) -> int:
         """How many differences stand between this body and its key frame."""

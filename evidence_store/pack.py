@@ -28,6 +28,8 @@ DATA_LIMIT = OBJECT_LIMIT + (OBJECT_LIMIT >> 7) + 1024
 HEADER_LIMIT = 512
 CHAIN_LIMIT = 30
 """Most differences between a body and its key frame."""
+DELTA_LIMIT = 16 << 20
+"""Largest body that is kept as a difference: unpacking one holds it and its base in memory."""
 LEVEL = 3
 CHUNK = 1 << 20
 LENGTHS = struct.Struct(">II")

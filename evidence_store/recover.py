@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from evidence_store import layout, pack, seal
 from evidence_store.dsse import ENVELOPE_LIMIT
+from evidence_store.erase import finish_erasure
 from evidence_store.errors import TamperedError
 from evidence_store.fs import open_file, read_file
 from evidence_store.history import RunInfo, tell
@@ -20,6 +21,7 @@ from evidence_store.merkle import Frontier, leaf_hash
 from evidence_store.objects import Objects
 from evidence_store.writer import LogWriter
 
+DRAFTS = (layout.SPOOLED_NOTE, layout.SPOOLED_REPLY, layout.SPOOLED_TRUST)
 ENDED = "the process ended before the run was closed"
 SPOOL_GONE = "the process ended before the run was closed, and its spool is gone"
 
@@ -33,6 +35,9 @@ def recover(log: LogWriter, objects: Objects) -> list[int]:
     """
     _make_safe(log)
     _settle_log(log)
+    if log.history.trust_stale:
+        log.settle_trust()
+    finish_erasure(log)
     _check_folders(log)
     aborted = []
     last = log.history.runs.get(len(log.history.runs))
@@ -89,7 +94,8 @@ def _adopt(log: LogWriter, run: RunInfo) -> None:
     if not leaf.envelope.signed_by(log.signer.public):
         raise TamperedError(f"{name}/{layout.STATEMENT}", "is not signed by the store's key")
     tell(dict(log.history.runs), leaf)
-    for file in layout.RUN_FILES:
+    seed = (layout.SEED,) if layout.SEED in leaf.statement.subject else ()
+    for file in (*layout.RUN_FILES, *seed):
         promised = leaf.statement.subject.get(file)
         if file != layout.STATEMENT and seal.file_digest(log.root, f"{name}/{file}") != promised:
             raise TamperedError(f"{name}/{file}", "is not what its statement says")
@@ -157,10 +163,11 @@ def _mend_lines(log: LogWriter, name: str, kept: Callable[[str], bool]) -> int:
 
 def _usable(number: int, line: bytes, kept: Callable[[str], bool]) -> bool:
     try:
-        sha256 = parse(number, line).get("sha256")
+        value = parse(number, line)
     except ValueError:
         return False
-    return sha256 is None or (isinstance(sha256, str) and kept(sha256))
+    named = [value[name] for name in ("sha256", "cut") if value.get(name) is not None]
+    return all(isinstance(sha256, str) and kept(sha256) for sha256 in named)
 
 
 def _sweep(log: LogWriter) -> None:
@@ -177,5 +184,5 @@ def _leftovers(log: LogWriter) -> Iterator[tuple[str, bool]]:
         name = f"{layout.SPOOL}/{path.name}"
         if layout.SPOOL_FOLDER.fullmatch(name) and path.is_dir() and not path.is_symlink():
             yield name, True
-        elif layout.SPOOL_LINES.fullmatch(name) or name in (layout.SPOOLED_NOTE, layout.SPOOLED_REPLY):
+        elif layout.SPOOL_LINES.fullmatch(name) or layout.SPOOL_PACK.fullmatch(name) or name in DRAFTS:
             yield name, False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from evidence_store import layout
 from evidence_store.errors import UsageError
 from evidence_store.keychain import transition_facts
 from evidence_store.keys import Signer, fingerprint_of
@@ -27,7 +26,7 @@ def rotate(log: LogWriter, new: Signer, reason: str) -> Leaf:
     data = log.make(KEY_TRANSITION, facts, {}, beside=[new])
     log.signer = new
     leaf = log.commit(data)
-    settle_trust(log)
+    log.settle_trust()
     return leaf
 
 
@@ -43,10 +42,5 @@ def revoke(log: LogWriter, fingerprint: str, last_good: int, reason: str) -> Lea
         step = "rotate to a new key first" if "signs now" in wrong else "'key show' lists the keys of the log"
         raise UsageError(f"{key} cannot be revoked from leaf {last_good + 1} on: {wrong}", step)
     leaf = log.append(KEY_REVOCATION, {"key": key, "lastGoodIndex": last_good, "reason": reason}, {})
-    settle_trust(log)
+    log.settle_trust()
     return leaf
-
-
-def settle_trust(log: LogWriter) -> None:
-    """``keys/trust.json`` says what the log says."""
-    log.place(layout.SPOOLED_TRUST, layout.TRUST, log.history.keys.trust(log.history.origin))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from evidence_store import layout, lines, pack
-from evidence_store.errors import StoreError, TamperedError, UsageError
+from evidence_store.errors import ErasedError, StoreError, TamperedError, UsageError
 from evidence_store.fs import open_file, read_file
 from evidence_store.history import RunInfo, State
+from evidence_store.index import Index
 from evidence_store.log import RUN_ABORT, RUN_CLOSE
 from evidence_store.objects import Objects
 from evidence_store.seal import seal_run
+from evidence_store.spans import SEED_LENGTH, Cut, Spans
 from evidence_store.spelling import HEX256
 from evidence_store.writer import LogWriter, own_and_given
 
@@ -29,25 +32,32 @@ class RunWriter:
     Safe to use from several threads.
     """
 
-    def __init__(self, log: LogWriter, objects: Objects, number: int, ended: Callable[[int], None]) -> None:
+    def __init__(
+        self, log: LogWriter, objects: Objects, index: Index, number: int, ended: Callable[[int], None]
+    ) -> None:
         self.number = number
         """From 1, without gaps."""
         self._log = log
         self._objects = objects
+        self._index = index
         self._ended = ended
         self._lock = threading.RLock()
         self._over = False
         self._replies = 0
         self._held: set[str] = set()
+        self._seed: bytes | None = None
         self._pack = _Spool(log, log.root / layout.spool_name(number) / layout.PACK)
         self._lines = _Spool(log, log.root / layout.spool_lines_name(number))
 
-    def add_object(self, data: bytes, *, base: str | None = None) -> str:
+    def add_object(
+        self, data: bytes, *, base: str | None = None, request: Mapping[str, Any] | None = None
+    ) -> str:
         """Keep a body, once however often it comes; return its SHA-256 in hex.
 
         Args:
             data: the body, exactly as received.
             base: digest of an earlier body of the same request; the body is then kept as a difference to it.
+            request: the reply line it will belong to, as far as it is known; the base is then found by it.
 
         Raises:
             StoreError: the run is over, the body is too long, or the disk refused.
@@ -59,7 +69,9 @@ class RunWriter:
             self._check_open()
             if sha256 in self._held or self._sealed(sha256) == data:
                 return sha256
-            earlier = self._usable(base)
+            if base is None and request is not None:
+                base = self._index.earlier(request)
+            earlier = self._usable(base) if len(data) <= pack.DELTA_LIMIT else None
             self._pack.write(pack.encode(data, sha256, earlier))
             self._held.add(sha256)
             self._objects.hold(sha256, data)
@@ -81,7 +93,32 @@ class RunWriter:
             number = self._replies
             self._lines.write(lines.spell(number, line) + b"\n")
             self._replies += 1
+            self._index.note(line)
         return number
+
+    def add_spans(self, body: bytes, cut: Cut) -> dict[str, Any]:
+        """Commit to the fields of a body, so that they can be left out later; what the reply's line says of it.
+
+        Raises:
+            UsageError: the cut does not fit the body.
+            StoreError: the run is over, or the disk refused.
+        """
+        with self._lock:
+            self._check_open()
+            if self._seed is None:
+                self._seed = self._new_seed()
+            try:
+                spans = Spans.of(self._seed, body, cut)
+            except ValueError as error:
+                raise UsageError(f"a body cannot be cut: {error}", "cut it where its own fields stand") from error
+            return {"spans": spans.root(), "spanCount": len(spans.pieces), "cut": self.add_object(cut.spelt())}
+
+    def _new_seed(self) -> bytes:
+        """A seed that survives a power cut before the first line that needs it."""
+        seed, folder = secrets.token_bytes(SEED_LENGTH), self._log.root / layout.spool_name(self.number)
+        self._log.disk.create(folder / layout.SEED, seed)
+        self._log.disk.sync_folder(folder)
+        return seed
 
     def close(self, results: Iterable[Mapping[str, Any]], closing: Mapping[str, Any]) -> RunInfo:
         """The run is complete and sealed when this returns.
@@ -105,6 +142,7 @@ class RunWriter:
             info = seal_run(self._log, self.number, kind, facts, results)
             self.release()
             self._objects.learn(self.number)
+            self._index.save(self.number)
             self._ended(self.number)
             return info
 
@@ -132,7 +170,8 @@ class RunWriter:
         if base is None or not self._objects.has(base) or self._objects.depth(base) >= pack.CHAIN_LIMIT:
             return None
         with suppress(TamperedError):
-            return base, self._objects.body(base)
+            body = self._objects.body(base)
+            return (base, body) if len(body) <= pack.DELTA_LIMIT else None
         return None
 
 
@@ -219,10 +258,38 @@ class SealedRun:
 
         Raises:
             TamperedError: it is missing, or its content has another digest.
+            ErasedError: it was erased, and the log says so.
         """
         if not HEX256.fullmatch(sha256):
             raise UsageError(f"{sha256!r} is not a digest", "give the sha256 of a reply line")
+        if sha256 in self.info.erased and not self._objects.has(sha256):
+            raise ErasedError(f"the body was erased under leaf {self.info.erased[sha256]}", "read that leaf for the basis")
         return self._objects.body(sha256)
+
+    def seed(self) -> bytes | None:
+        """The secret that salts the personal fields of this run; ``None`` when it has none. Never to be exported.
+
+        Raises:
+            TamperedError: the file is not what was sealed.
+        """
+        if layout.SEED not in self.info.subject:
+            return None
+        name = f"{layout.run_name(self.number)}/{layout.SEED}"
+        data = read_file(self._root, name, SEED_LENGTH)
+        if hashlib.sha256(data).hexdigest() != self.info.subject[layout.SEED]:
+            raise TamperedError(name, "is not what was sealed")
+        return data
+
+    def lines_of(self, stream: str) -> Iterator[bytes]:
+        """The exact bytes of the lines of ``manifest.ndjson`` or ``results.ndjson``, without their newlines.
+
+        Raises:
+            TamperedError: the file is not what was sealed.
+        """
+        name = f"{layout.run_name(self.number)}/{stream}{layout.PACKED}"
+        with open_file(self._root, name) as file, tampered(name):
+            check_digest(file, self.info.subject[stream + layout.PACKED])
+            yield from lines.read(file, self.info.closing[stream.removesuffix(".ndjson")]["size"])
 
     def _lines(self, stream: str) -> Iterator[dict[str, Any]]:
         name = f"{layout.run_name(self.number)}/{stream}{layout.PACKED}"

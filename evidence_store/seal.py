@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from evidence_store import layout, lines, pack
-from evidence_store.fs import open_file
+from evidence_store.fs import open_file, read_file
 from evidence_store.history import RunInfo
 from evidence_store.lines import Lines
+from evidence_store.spans import SEED_LENGTH, PublicStream
 from evidence_store.writer import LogWriter, own_and_given
 
 
@@ -50,6 +51,11 @@ def seal_run(
         layout.RESULTS + layout.PACKED: result.stored,
         layout.PACK: file_digest(root, f"{spool}/{layout.PACK}"),
     }
+    if (public := _public(root, number)) is not None:
+        own["spans"] = public
+        subject[layout.SEED] = file_digest(root, f"{spool}/{layout.SEED}")
+    elif (folder / layout.SEED).exists():
+        disk.unlink(folder / layout.SEED)
     leaf = log.make(kind, own_and_given(own, given), subject)
     disk.create(folder / layout.STATEMENT, leaf)
     disk.sync_folder(folder)
@@ -59,6 +65,19 @@ def seal_run(
     log.commit(leaf)
     disk.unlink(root / layout.spool_lines_name(number))
     return log.history.runs[number]
+
+
+def _public(root: Path, number: int) -> dict[str, Any] | None:
+    """What the closing leaf says of the replies with personal fields; ``None`` when there is none."""
+    stream: PublicStream | None = None
+    with open_file(root, layout.spool_lines_name(number)) as file:
+        for place, (line, _) in enumerate(lines.raw(file)):
+            if b'"spans":' in line and "spans" in (value := lines.parse(place, line)):
+                stream = stream or PublicStream(
+                    read_file(root, f"{layout.spool_name(number)}/{layout.SEED}", SEED_LENGTH)
+                )
+                stream.add(value)
+    return stream.facts() if stream else None
 
 
 def facts_of(found: Lines) -> dict[str, Any]:

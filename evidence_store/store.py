@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from evidence_store import layout
+from evidence_store import layout, rotation
 from evidence_store.errors import LockedError, TamperedError, UsageError
 from evidence_store.fs import Disk, disk_errors
 from evidence_store.history import (
@@ -21,8 +21,9 @@ from evidence_store.history import (
     genesis_facts,
     read_history,
     store_json,
-    trust_json,
 )
+from evidence_store.keychain import KeyChain
+from evidence_store.index import Index
 from evidence_store.keys import Signer, fingerprint_of
 from evidence_store.log import ANCHOR, GAP, GENESIS, NOTED, RUN_OPEN
 from evidence_store.merkle import EMPTY_ROOT, Frontier, leaf_hash
@@ -60,6 +61,7 @@ class Store:
         self._log = log
         self._lock = lock
         self._open: RunWriter | None = None
+        self._index: Index | None = None
         self._objects = Objects(root, [run.number for run in history.runs.values() if run.kept])
 
     @classmethod
@@ -100,12 +102,12 @@ class Store:
             disk.mkdir(draft / name)
         identity = {
             layout.STORE: store_json(origin, stamp(clock())),
-            layout.TRUST: trust_json(origin, signer.public),
+            layout.TRUST: KeyChain([signer.public]).trust(origin),
         }
         for name, data in (identity | {layout.ENTRIES: b""}).items():
             disk.create(draft / name, data)
         head = Checkpoint(origin, 0, EMPTY_ROOT)
-        history = History(origin, signer.public, [], Frontier(), 0, 0, head, b"", {})
+        history = History(origin, KeyChain([signer.public]), [], Frontier(), 0, 0, head, b"", {})
         subject = {name: hashlib.sha256(data).hexdigest() for name, data in identity.items()}
         facts = genesis_facts(origin, signer.public, policy or {})
         LogWriter(draft, history, signer, disk, clock).append(GENESIS, facts, subject)
@@ -129,8 +131,8 @@ class Store:
 
         Args:
             path: the store.
-            signer: the key the store was created with; ``None`` opens it for reading.
-            key: fingerprint the store must be signed with; a signer implies its own.
+            signer: the key that signs the store now; ``None`` opens it for reading.
+            key: fingerprint of a key the store is or was signed with; a signer implies its own.
             disk: the file system to write through.
             clock: gives the present time, aware.
 
@@ -146,11 +148,12 @@ class Store:
         lock = _lock(root) if signer else None
         try:
             history = read_history(root)
-            if pinned and history.key.fingerprint != pinned:
-                raise TamperedError(
-                    layout.ENTRIES,
-                    f"is signed by {history.key.fingerprint}, not by {pinned}",
-                    "use the key this store was created with",
+            if pinned and (why := history.keys.refuses(pinned)):
+                raise TamperedError(layout.ENTRIES, why, "use the key this store is signed with")
+            if signer and signer.keyid != history.key.fingerprint:
+                raise UsageError(
+                    f"key {signer.keyid} no longer signs {root}: leaf {history.keys.retired_by(signer.keyid)} retired it",
+                    f"open the store with key {history.key.fingerprint}",
                 )
             if signer is None:
                 return cls(root, history, None, None)
@@ -171,8 +174,13 @@ class Store:
 
     @property
     def fingerprint(self) -> str:
-        """The key the log says it is signed with."""
+        """The key the log says it is signed with now."""
         return self._history.key.fingerprint
+
+    @property
+    def keys(self) -> KeyChain:
+        """All keys of the log, the present one last, and what was revoked."""
+        return self._history.keys.copy()
 
     @property
     def size(self) -> int:
@@ -215,7 +223,7 @@ class Store:
         disk.sync_folder(folder)
         disk.sync_folder(self.root / layout.SPOOL)
         log.commit(leaf)
-        self._open = RunWriter(log, self._objects, number, self._ended)
+        self._open = RunWriter(log, self._objects, self._latest(), number, self._ended)
         return self._open
 
     def gap(self, *, start: datetime, end: datetime, missed: int, reason: str) -> None:
@@ -246,6 +254,27 @@ class Store:
     def leaf_hashes(self) -> list[bytes]:
         """Hash of each leaf that has a checkpoint: what proofs are made from."""
         return [leaf_hash(leaf.data) for leaf in self._history.leaves[: self.size]]
+
+    def rotate(self, new: Signer, reason: str) -> int:
+        """``new`` signs from now on; the place of the leaf that hands over, signed by both keys, is returned.
+
+        Raises:
+            UsageError: a run is open, or this key has signed the log before.
+            StoreError: a signer or the disk refused; open the store again, with the old key or else the new one.
+        """
+        log = self._writable()
+        if self._open is not None:
+            raise UsageError(f"run {self._open.number} is still open", "close or abort it first")
+        return rotation.rotate(log, new, reason).index
+
+    def revoke(self, key: str, last_good_index: int, reason: str) -> int:
+        """Signatures of a retired key count no longer after ``last_good_index``; the place of the leaf is returned.
+
+        Raises:
+            UsageError: the key cannot be revoked from there on.
+            StoreError: the signer or the disk refused.
+        """
+        return rotation.revoke(self._writable(), key, last_good_index, reason).index
 
     def keep_token(self, size: int, authority: str, reply: bytes, *, name_it: bool = True) -> None:
         """Keep a time-stamp reply for the checkpoint over ``size`` leaves, and name it in the log, now or later.
@@ -356,6 +385,9 @@ class Store:
             self._open.release()
             self._open = None
         self._log = None
+        if self._index is not None:
+            self._index.close()
+            self._index = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -372,6 +404,16 @@ class Store:
         if self._log is None:
             raise UsageError(f"{self.root} is not open for writing", "open it with the signing key")
         return self._log
+
+    def _latest(self) -> Index:
+        """What each request gave last, opened when it is first needed."""
+        if self._index is None:
+            self._index = Index(self.root, self.origin)
+            self._index.open(
+                [run.number for run in self._history.runs.values() if run.kept],
+                lambda number: self.run(number).replies(),
+            )
+        return self._index
 
     def _ended(self, _number: int) -> None:
         self._open = None

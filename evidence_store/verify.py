@@ -6,23 +6,22 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from evidence_store import layout, lines, pack
+from evidence_store.bodies import Bodies, Subset
 from evidence_store.dsse import ENVELOPE_LIMIT
 from evidence_store.errors import StoreError, TamperedError, UsageError, VerificationError
 from evidence_store.fs import open_file, read_file
 from evidence_store.history import History, RunInfo, read_history
+from evidence_store.keychain import Attested
 from evidence_store.keys import fingerprint_of
 from evidence_store.log import GAP
-from evidence_store.objects import Objects
-from evidence_store.pack import Frame
 from evidence_store.run import PLAN_LIMIT, check_digest
 from evidence_store.seal import facts_of
 from evidence_store.spelling import stamp, unstamp
@@ -31,7 +30,6 @@ from evidence_store.tokens import TOKEN_LIMIT, Token, anchored, token_digests
 LAG_LIMIT_H = 100_000
 CLOCK_SKEW = timedelta(minutes=5)
 OTHER_FILES = (layout.NOTE_FILE, layout.TOKEN_FILE, layout.SPOOL_FILE, layout.SPOOL_LINES)
-LARGE = 1 << 20
 PROBLEM_LIMIT = 1000
 """A store that is broken in more places is reported no further."""
 NO_ANCHOR = (
@@ -86,6 +84,7 @@ def verify_store(
     *,
     key: str | None,
     read_data: bool = True,
+    subset: Subset | None = None,
     tsa_roots: bytes | None = None,
     max_stamp_lag_h: float = 24,
 ) -> Verification:
@@ -95,6 +94,7 @@ def verify_store(
         path: the store.
         key: fingerprint of the signer, obtained outside the store; without it nothing is authenticated.
         read_data: unpack and hash every body, not only the packs' headers.
+        subset: only these of the bodies.
         tsa_roots: PEM root certificates of the time-stamp authorities.
         max_stamp_lag_h: a run that was stamped later than this is a problem, unless the store's own policy is stricter.
 
@@ -111,14 +111,12 @@ def verify_store(
     history = check.history()
     if history is None:
         return check.outcome(None, False, ())
-    if pinned is not None and history.key.fingerprint != pinned:
-        check.report(layout.ENTRIES, f"is signed by {history.key.fingerprint}, not by {pinned}")
-    check.runs(history, read_data)
+    check.runs(history, read_data, subset)
     stamps = check.stamps(history, tsa_roots, timedelta(hours=max_stamp_lag_h))
     check.clock(history)
-    if pinned is None:
-        check.warnings.append(NO_KEY)
-    return check.outcome(history, pinned is not None and history.key.fingerprint == pinned, stamps)
+    attested = [(entry["checkpointSize"], unstamp(entry["time"])) for entry in stamps]
+    check.keys(history, pinned, attested)
+    return check.outcome(history, pinned is not None and not history.keys.refuses(pinned), stamps)
 
 
 class _Check:
@@ -160,6 +158,8 @@ class _Check:
         if history is not None and history.tree.size > history.checkpoint.size:
             missing = layout.note_name(history.tree.size)
             self._unfinished(missing, f"is missing, though leaf {history.tree.size - 1} is written")
+        if history is not None and history.trust_stale:
+            self._unfinished(layout.TRUST, "does not say yet what the newest leaf about keys says")
         if history is not None and history.torn:
             self._unfinished(layout.ENTRIES, f"{history.torn} bytes after leaf {history.tree.size - 1} are not a leaf")
         return history
@@ -179,7 +179,7 @@ class _Check:
         """Report everything that no store has, and every link; what is missing shows when it is read."""
         runs = history.runs if history else {}
         expected = {layout.run_name(run.number) for run in runs.values() if run.kept}
-        files = {*layout.FILES, layout.LOCK, layout.SPOOLED_NOTE, layout.SPOOLED_REPLY}
+        files = {*layout.FILES, layout.LOCK, layout.INDEX, layout.SPOOLED_NOTE, layout.SPOOLED_REPLY, layout.SPOOLED_TRUST}
         files |= {f"{run}/{name}" for run in expected for name in layout.RUN_FILES}
         folders = {*layout.FOLDERS} | expected
         open_runs = [run.number for run in runs.values() if run.state == "open"]
@@ -210,10 +210,9 @@ class _Check:
             which = f" {open_runs[-1]}" if open_runs else ""
             self.warnings.append(f"run{which} is open; what it holds is not sealed yet")
 
-    def runs(self, history: History, read_data: bool) -> None:
+    def runs(self, history: History, read_data: bool, subset: Subset | None) -> None:
         """Check the files of every sealed run, oldest first."""
-        places: dict[str, tuple[str, Frame]] = {}
-        objects = Objects(self.root, [run.number for run in history.runs.values() if run.kept])
+        bodies = Bodies(self.root)
         for run in history.runs.values():
             if not run.kept:
                 continue
@@ -233,16 +232,16 @@ class _Check:
                 count = 0
                 for frame in pack.scan(file, size):
                     count += 1
-                    if read_data:
-                        _check_body(file, frame, objects)
-                    places.setdefault(frame.sha256, (name, frame))
+                    bodies.add(run.number, frame)
                 self.bodies += count
                 if run.closing.get("objects") != {"count": count, "size": size}:
                     raise ValueError("does not hold as many objects as the log says")
             self._lines(run, layout.RESULTS, None)
-            self._lines(run, layout.MANIFEST, places)
+            self._lines(run, layout.MANIFEST, bodies)
+        if read_data:
+            bodies.check(self.report, subset)
 
-    def _lines(self, run: RunInfo, stream: str, places: Mapping[str, Any] | None) -> None:
+    def _lines(self, run: RunInfo, stream: str, places: Container[str] | None) -> None:
         """Check one stream of lines; with ``places``, that the bodies they name are kept."""
         name = f"{layout.run_name(run.number)}/{stream}{layout.PACKED}"
         facts = run.closing.get(stream.removesuffix(".ndjson"))
@@ -254,7 +253,7 @@ class _Check:
             if found.sha256 != _subject(run, stream) or facts_of(found) != facts:
                 raise ValueError("does not hold the lines the log promises")
 
-    def _parsed(self, found: Iterable[bytes], name: str, places: Mapping[str, Any] | None) -> Iterator[bytes]:
+    def _parsed(self, found: Iterable[bytes], name: str, places: Container[str] | None) -> Iterator[bytes]:
         for number, line in enumerate(found):
             value = lines.parse(number, line)
             yield line
@@ -322,6 +321,15 @@ class _Check:
         if not checked:
             self.warnings.append(NO_ANCHOR)
 
+    def keys(self, history: History, pinned: str | None, attested: Attested) -> None:
+        """Report what hangs on a revoked key, and a pin that leads nowhere."""
+        if pinned is None:
+            self.warnings.append(NO_KEY)
+        elif why := history.keys.refuses(pinned, attested):
+            self.report(layout.ENTRIES, why)
+        for what in history.keys.discounted(attested):
+            self.report(layout.ENTRIES, what)
+
     def clock(self, history: History) -> None:
         """Warn where the writer's clock went back."""
         for before, after in zip(history.leaves, history.leaves[1:], strict=False):
@@ -335,6 +343,7 @@ class _Check:
             facts = {
                 "origin": history.origin,
                 "key": history.key.fingerprint,
+                **({"earlierKeys": earlier} if (earlier := [key.fingerprint for key in history.keys.keys[:-1]]) else {}),
                 "size": history.checkpoint.size,
                 "root": history.checkpoint.root.hex(),
                 "first": stamp(history.leaves[0].recorded_on),
@@ -395,16 +404,6 @@ def walk(root: Path) -> Iterator[tuple[str, int]]:
 def _printable(name: str) -> str:
     """A file name that does nothing to a terminal."""
     return name if name.isascii() and name.isprintable() else name.encode("unicode_escape").decode("ascii")
-
-
-def _check_body(file: BufferedReader, frame: Frame, objects: Objects) -> None:
-    """A frame gives the body it names; a large one is hashed in pieces, a small one is held for what builds on it."""
-    data = pack.read_data(file, frame)
-    if frame.base is None and frame.size > LARGE:
-        pack.check(frame, data)
-    else:
-        base = None if frame.base is None else objects.body(frame.base)
-        objects.hold(frame.sha256, pack.decode(frame, data, base))
 
 
 def _subject(run: RunInfo, name: str) -> str:

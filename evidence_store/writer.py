@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from evidence_store.history import History, tell
 from evidence_store.keys import Signer
 from evidence_store.log import SET_BY_STORE, Leaf, frame, leaf_predicate, open_leaf
 from evidence_store.merkle import Frontier, leaf_hash
-from evidence_store.note import Checkpoint, sign_note
+from evidence_store.note import Checkpoint, open_checkpoint, sign_note
 
 
 class LogWriter:
@@ -40,8 +40,12 @@ class LogWriter:
         if self._failed:
             raise StoreError(f"an earlier write to {self.root} failed", "close the store and open it again")
 
-    def make(self, kind: str, facts: dict[str, Any], subject: Mapping[str, str]) -> bytes:
+    def make(
+        self, kind: str, facts: dict[str, Any], subject: Mapping[str, str], beside: Sequence[Signer] = ()
+    ) -> bytes:
         """The next leaf, signed but not yet written; it names the checkpoint it will follow.
+
+        ``beside`` are signers whose signatures stand behind that of the store's own.
 
         Raises:
             StoreError: an earlier write failed, or the statement cannot be signed.
@@ -51,7 +55,7 @@ class LogWriter:
         if index:
             subject = {**subject, layout.note_name(index): hashlib.sha256(self.history.note).hexdigest()}
         predicate = leaf_predicate(index, self.clock(), facts)
-        return sign_statement(Statement(kind, subject, predicate), [self.signer])
+        return sign_statement(Statement(kind, subject, predicate), [self.signer, *beside])
 
     def commit(self, data: bytes) -> Leaf:
         """Write a leaf that :meth:`make` gave, and publish the checkpoint over it.
@@ -62,6 +66,9 @@ class LogWriter:
         history, disk, path = self.history, self.disk, self.root / layout.ENTRIES
         leaf = open_leaf(len(history.leaves), data)
         tell(dict(history.runs), leaf)
+        # A KMS or HSM may answer with something that is no signature of its key: that must never reach the log.
+        keys = history.keys.copy()
+        keys.take(leaf)
         tree = history.tree.copy()
         tree.add(leaf_hash(data))
         framed = frame(data)
@@ -98,8 +105,14 @@ class LogWriter:
         if self._published(head.size):
             raise TamperedError(layout.note_name(head.size), "exists before the leaf it covers")
         note = sign_note(head.text(), history.origin, self.signer)
+        open_checkpoint(note, history.origin, self.signer.public)
         self.place(layout.SPOOLED_NOTE, layout.note_name(head.size), note)
         history.checkpoint, history.note = head, note
+
+    def settle_trust(self) -> None:
+        """``keys/trust.json`` says what the log says."""
+        self.place(layout.SPOOLED_TRUST, layout.TRUST, self.history.keys.trust(self.history.origin))
+        self.history.trust_stale = False
 
     def place(self, draft: str, name: str, data: bytes) -> None:
         """Give a file beside the log its name, with its content already safe; nothing is overwritten."""

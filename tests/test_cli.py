@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import stat
 import subprocess
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import collector
 from collector import cli
@@ -19,7 +20,6 @@ from evidence_store.keys import load_key_file
 from tests.small_cloud import (
     ALL,
     LOGS,
-    PASSPHRASE,
     Cloud,
     Office,
     affidavit,
@@ -84,7 +84,7 @@ def test_exit_4_when_a_store_does_not_verify(office: Office) -> None:
     assert "problem: runs/00000001/results.ndjson.zst" in said.out
     told = affidavit("verify", str(office.store), "--key", office.fingerprint, "--json", "--no-read-data")
     assert (told.code, told.json["ok"]) == (4, False)
-    assert office.rerun().code == 4
+    assert office.rerun("--debug").code == 4, office.rerun("--debug").err
     report = affidavit("report", "--config", str(office.config))
     assert report.code == 4
 
@@ -186,10 +186,7 @@ def test_p16_a_key_that_others_may_read_is_refused(office: Office, aws: Cloud) -
 
 
 def test_p16_a_key_that_is_not_encrypted_is_refused(office: Office) -> None:
-    from cryptography.hazmat.primitives import serialization
-
-    signer = load_key_file(office.folder / "signing.key", PASSPHRASE)
-    plain = signer._private.private_bytes(
+    plain = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     (office.folder / "signing.key").write_bytes(plain)
@@ -239,7 +236,8 @@ def test_selections_plan_only_what_they_need(office: Office) -> None:
 
 def test_a_selection_by_connection_leaves_the_others_alone(aws: Cloud, tmp_path: Path) -> None:
     office = Office(tmp_path / "office", aws.endpoint)
-    office.config.write_text(office.config.read_text().replace("connections:\n", "connections:\n  - {name: here, kind: host}\n"))
+    text = office.config.read_text()
+    office.config.write_text(text.replace("connections:\n", "connections:\n  - {name: here, kind: host}\n"))
     assert {task.rpartition("@")[2] for task in _tasks(office, "--connection", "here")} == {"here"}
     assert {task.rpartition("@")[2].partition("/")[0] for task in _tasks(office)} == {"here", "cloud"}
     said = office.run("--connection", "cloud", "--check", "aws.iam.password-policy-*")
@@ -267,7 +265,7 @@ def test_exit_2_an_unknown_selection_names_the_next_step(
         assert (said.code, two_lines(said)) == (2, True)
         assert what in said.err.splitlines()[0]
         assert step in said.err.splitlines()[1]
-    assert not (office.store / "log/entries").exists() or office.states() == []
+    assert not office.store.exists()
 
 
 @pytest.mark.parametrize(
@@ -311,7 +309,7 @@ def test_version_and_help_import_no_sdk(argv: tuple[str, ...], tmp_path: Path) -
     assert said.code == 0
     assert (collector.__version__ if argv == ("--version",) else "usage: affidavit") in said.out
     loaded = set(said.err.split())
-    assert not loaded & {"boto3", "botocore", "requests", "yaml", "moto", "kubernetes", "cryptography", "rich", "orjson"}
+    assert not loaded & {"boto3", "botocore", "requests", "yaml", "moto", "kubernetes", "cryptography", "rich"}
     assert "collector" in loaded
 
 
@@ -393,4 +391,3 @@ def test_every_command_has_a_function() -> None:
     assert choices is not None
     for name in choices:
         assert callable(getattr(commands, "list_" if name == "list" else name)), name
-    assert os.environ  # the environment stays as it was

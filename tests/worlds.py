@@ -41,7 +41,7 @@ class MemoryLedger:
         self.lines: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
-    def add_object(self, data: bytes) -> str:
+    def add_object(self, data: bytes, *, request: Mapping[str, Any] | None = None) -> str:
         name = hashlib.sha256(data).hexdigest()
         self.objects[name] = data
         return name

@@ -212,9 +212,9 @@ def _sendable(name: str, secret: Secret) -> str:
 
 def _rsa_key(secret: Secret) -> rsa.RSAPrivateKey:
     try:
-        key = load_pem_private_key(secret.reveal().encode(), None)
+        key: object = load_pem_private_key(secret.reveal().encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None  # type: ignore[assignment]
+        key = None
     if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < 2048:
         raise ConfigError(
             "oauth.private_key is not an unencrypted RSA key of at least 2048 bits in PEM", "put such a key there"

@@ -116,9 +116,6 @@ class Site:
             return _failed(origin, GapKind.UNREACHABLE, _cause(error))
         coding = headers.get("content-encoding", "identity")
         detail = "" if coding == "identity" else f"the body is kept decoded from {coding}, which was not asked for"
-        if status >= 300 and body[:1] not in (b"{", b"["):
-            detail = f"an error page of {len(body)} bytes, not kept: it is not JSON" if body else ""
-            body = b""
         return Answer(status, body, headers, origin, detail=detail)
 
 
@@ -127,12 +124,10 @@ def open_session(kind: str, *, workers: int, roots: Path | None = None) -> reque
     session = requests.Session()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers.clear()
-    session.headers |= {
-        "User-Agent": f"affidavit/{collector.__version__}",
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",  # what is kept is what was sent
-        **dict(dialect(kind).headers),
-    }
+    session.headers["User-Agent"] = f"affidavit/{collector.__version__}"
+    session.headers["Accept"] = "application/json"
+    session.headers["Accept-Encoding"] = "identity"  # what is kept is what was sent
+    session.headers.update(dialect(kind).headers)
     session.verify = str(roots) if roots else True
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(pool_maxsize=workers, max_retries=0))
@@ -173,9 +168,7 @@ class _Request:
 class Http(Connection):
     """One task's view of a REST API: read only, each reply recorded, each list read to its end."""
 
-    def __init__(
-        self, wire: Wire, site: Site, *, retry: Retry, limits: Limits, pool: Executor | None = None
-    ) -> None:
+    def __init__(self, wire: Wire, site: Site, *, retry: Retry, limits: Limits, pool: Executor | None = None) -> None:
         super().__init__(wire, retry=retry, limits=limits, pool=pool)
         self._site = site
         if site.credential and not wire.caller:

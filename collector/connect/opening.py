@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.config import AwsConnection, Config, HostConnection, TlsConnection
+from collector.config import AwsConnection, Config, HostConnection, HttpConnection, TlsConnection
 from collector.connect.base import Connection, Limits
 from collector.connect.retry import Retry
 from collector.connect.wire import ReplayWire, Wire
@@ -17,6 +17,7 @@ from collector.plan import Plan
 
 if TYPE_CHECKING:
     from collector.connect.aws import AwsAccount
+    from collector.connect.http import Site
 
 Opener = Callable[[Task, Wire], Connection]
 """Gives the connection of a task, whose replies go through the wire."""
@@ -37,6 +38,7 @@ def live(config: Config, *, pool: Executor, stop: threading.Event) -> Opener:
     retry = Retry(attempts=config.collection.attempts, stop=stop)
     connections = {connection.name: connection for connection in config.connections}
     accounts: dict[tuple[str, str], AwsAccount] = {}
+    sites: dict[str, Site] = {}
     lock = threading.Lock()
 
     def account(connection: AwsConnection, id: str) -> AwsAccount:  # noqa: A002
@@ -46,6 +48,12 @@ def live(config: Config, *, pool: Executor, stop: threading.Event) -> Opener:
                     connection, id, config.folder, limits, config.collection.workers
                 )
             return accounts[connection.name, id]
+
+    def site(connection: HttpConnection, own: Limits) -> Site:
+        with lock:
+            if connection.name not in sites:
+                sites[connection.name] = _open_site(connection, config.folder, own, config.collection.workers)
+            return sites[connection.name]
 
     def open_one(task: Task, wire: Wire) -> Connection:
         connection = connections[task.connection]
@@ -65,6 +73,11 @@ def live(config: Config, *, pool: Executor, stop: threading.Event) -> Opener:
                 own = Limits(limits.max_pages, limits.max_reply_bytes, connection.timeout_s or limits.timeout_s)
                 endpoints = tuple(str(endpoint) for endpoint in connection.endpoints)
                 return Tls(wire, endpoints, connection.roots, retry=retry, limits=own, pool=pool)
+            case HttpConnection():
+                from collector.connect.http import Http
+
+                own = Limits(limits.max_pages, limits.max_reply_bytes, connection.timeout_s or limits.timeout_s)
+                return Http(wire, site(connection, own), retry=retry, limits=own, pool=pool)
 
     return open_one
 
@@ -89,9 +102,13 @@ def recorded(plan: Plan) -> Opener:
             from collector.connect.host import Host
 
             return Host(wire, retry=retry, limits=limits)
-        from collector.connect.tls import Tls
+        if place.kind == "tls":
+            from collector.connect.tls import Tls
 
-        return Tls(wire, place.endpoints, None, retry=retry, limits=limits)
+            return Tls(wire, place.endpoints, None, retry=retry, limits=limits)
+        from collector.connect.http import Http, Site
+
+        return Http(wire, Site(place.kind, place.endpoints[0]), retry=retry, limits=limits)
 
     return open_one
 
@@ -113,3 +130,29 @@ def _open_aws(connection: AwsConnection, account: str, base: Path, limits: Limit
         limits=limits, workers=workers, endpoint_url=connection.endpoint_url, profile=connection.profile,
         role=declared.role if declared else None, region=connection.regions[0], **secret,
     )  # fmt: skip
+
+
+def _open_site(connection: HttpConnection, base: Path, limits: Limits, workers: int) -> Site:
+    from collector.connect import credential
+    from collector.connect.http import Site, dialect, open_session
+
+    session = open_session(connection.kind, workers=workers, roots=connection.roots)
+    held: credential.Credential
+    if connection.token:
+        spelling = connection.send_token or dialect(connection.kind).token
+        held = credential.token(f"token {connection.token}", spelling, connection.token.resolve(base))
+    elif connection.basic:
+        held = credential.basic(
+            connection.basic.user, str(connection.basic.secret), connection.basic.secret.resolve(base)
+        )
+    elif connection.oauth:
+        oauth = connection.oauth
+        held = credential.ClientCredentials(
+            token_url=oauth.token_url, client_id=oauth.client_id, scopes=oauth.scopes,
+            post=credential.poster(session, limits.timeout_s),
+            client_secret=oauth.client_secret.resolve(base) if oauth.client_secret else None,
+            private_key=oauth.private_key.resolve(base) if oauth.private_key else None, key_id=oauth.key_id,
+        )  # fmt: skip
+    else:
+        held = credential.anonymous()
+    return Site(connection.kind, connection.base_url, credential=held, session=session, timeout_s=limits.timeout_s)

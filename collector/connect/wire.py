@@ -49,8 +49,8 @@ KEPT_PREFIXES = ("x-amz", "x-ratelimit", "x-rate-limit", "strict-transport")
 class Ledger(Protocol):
     """Where an open run keeps bodies and reply lines (``evidence_store.store.RunWriter``)."""
 
-    def add_object(self, data: bytes) -> str:
-        """Keep a body; return its SHA-256 in hex."""
+    def add_object(self, data: bytes, *, request: Mapping[str, Any] | None = None) -> str:
+        """Keep a body that came for this request; return its SHA-256 in hex."""
 
     def add_reply(self, line: Mapping[str, Any]) -> int:
         """Keep one reply line; return its number."""
@@ -229,11 +229,13 @@ class LiveWire(Wire):
         try:
             body, redactions = redact.apply(self._redactions, ask.operation, answer.body)
         except Unavailable as error:
-            refused = Exchange({**line, "sha256": None, "size": 0, "redactions": []}, answer)
-            self.conclude(refused, last=False, error=str(error.kind))
-            raise
+            if (answer.status or 0) < 400:
+                refused = Exchange({**line, "sha256": None, "size": 0, "redactions": []}, answer)
+                self.conclude(refused, last=False, error=str(error.kind))
+                raise
+            body, redactions = b"", [{"path": "", "reason": "an error page that cannot be searched", "count": 1}]
         line |= {
-            "sha256": self._ledger.add_object(body) if answer.status is not None else None,
+            "sha256": self._ledger.add_object(body, request=line) if answer.status is not None else None,
             "size": len(body),
             "redactions": redactions,
         }

@@ -81,7 +81,8 @@ def test_another_kind_of_key_is_refused(tmp_path: Path) -> None:
     ).stdout
     with pytest.raises(KeyFileError, match="not Ed25519"):
         keys.load_key_file(private(tmp_path, sealed), b"secret")
-    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    other = ec.generate_private_key(ec.SECP384R1()).public_key()
+    spki = other.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     for data in (spki, b"", b"\x30\x00"):
         with pytest.raises(VerificationError):
             keys.PublicKey.from_spki(data)

@@ -1,0 +1,147 @@
+"""What changed between two runs: the world, or the ruler it is measured with.
+
+Four judgements are made of every finding both runs can have: old replies and new replies, each under the old ruler
+(checks and limits) and the new one. A verdict that changes with the ruler over the same replies was not a change of
+the world, however much better it looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from collector.rerun import code_of, examples_of, perform, plan_of
+from evidence_store.run import SealedRun
+
+Key = tuple[str, str, str]
+"""Check, resource, scope."""
+
+
+class Cause(StrEnum):
+    """Why a finding is not what it was."""
+
+    WORLD = "world"
+    RULER = "ruler"
+    BOTH = "both"
+    APPEARED = "appeared"
+    VANISHED = "vanished"
+    CHECK_ADDED = "check added"
+    CHECK_DROPPED = "check dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One finding that is not what it was."""
+
+    check: str
+    resource: str
+    scope: str
+    cause: Cause
+    old: str
+    """Outcome in the older run; empty where there was none."""
+    new: str
+    reason: str
+    """Reason of the newer finding, or of the older one that is gone."""
+
+    def __str__(self) -> str:
+        change = f"{self.old or '-'} -> {self.new or '-'}"
+        return f"{self.cause}: {self.check} {self.resource} ({self.scope}): {change}; {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs side by side."""
+
+    old: int
+    new: int
+    changes: tuple[Change, ...]
+    limits: tuple[str, ...]
+    """Limits that differ: check, name, old value, new value, in words."""
+    modules: tuple[str, ...]
+    """Check modules whose code differs."""
+    same: int
+    """Findings with the same outcome in both."""
+
+
+def compare(old: SealedRun, new: SealedRun, *, sealed_code: bool = False) -> Comparison:
+    """Compare two complete runs of any stores.
+
+    With ``sealed_code`` each ruler is the code sealed with its run, which is executed; otherwise both are judged with
+    the installed checks, and only limits can differ.
+
+    Raises:
+        RerunError: a run is not complete, or its checks are not installed.
+        TamperedError: something is not what was sealed.
+    """
+    plans = {"old": plan_of(old), "new": plan_of(new)}
+    runs = {"old": old, "new": new}
+    said: dict[tuple[str, str], dict[Key, Mapping[str, Any]]] = {}
+    for ruler in ("old", "new"):
+        with code_of(runs[ruler], sealed=sealed_code) as library:
+            for world in ("old", "new"):
+                document = _measured(plans[world], plans[ruler])
+                examples = examples_of(runs[ruler], plans[ruler])
+                done = perform(runs[world], document, library, examples)
+                said[world, ruler] = {(f.check, f.resource, f.scope): f.as_row() for f in done.results.findings}
+    before, after = said["old", "old"], said["new", "new"]
+    same = sum(before[key]["outcome"] == after[key]["outcome"] for key in before.keys() & after.keys())
+    return Comparison(
+        old.number, new.number, tuple(_changes(plans, said)), tuple(_limits(plans["old"], plans["new"])),
+        tuple(_modules(plans["old"], plans["new"])), same,
+    )  # fmt: skip
+
+
+def _measured(world: Mapping[str, Any], ruler: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of one run, judged by the checks and limits of another as far as it read what they ask for."""
+    read = {task["dataset"] for task in world["tasks"]}
+    checks = [check for check in ruler["checks"] if set(check["datasets"]) <= read]
+    return {**world, "checks": checks}
+
+
+def _changes(plans: Mapping[str, Any], said: Mapping[tuple[str, str], Mapping[Key, Any]]) -> Iterator[Change]:
+    before, after = said["old", "old"], said["new", "new"]
+    checks = {name: {check["id"] for check in plan["checks"]} for name, plan in plans.items()}
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if old and new and old["outcome"] == new["outcome"]:
+            continue
+        cause = _cause(key, said) if old and new else _came_or_went(key[0], checks, gone=new is None)
+        reason = (new or old or {}).get("reason", "")
+        yield Change(*key, cause, old["outcome"] if old else "", new["outcome"] if new else "", reason)
+
+
+def _cause(key: Key, said: Mapping[tuple[str, str], Mapping[Key, Any]]) -> Cause:
+    def outcome(world: str, ruler: str) -> str | None:
+        found = said[world, ruler].get(key)
+        return found["outcome"] if found else None
+
+    by_ruler = outcome("old", "new") != outcome("old", "old") or outcome("new", "old") != outcome("new", "new")
+    by_world = outcome("new", "old") != outcome("old", "old") or outcome("new", "new") != outcome("old", "new")
+    if by_ruler and by_world:
+        return Cause.BOTH
+    return Cause.RULER if by_ruler else Cause.WORLD
+
+
+def _came_or_went(check: str, checks: Mapping[str, set[str]], *, gone: bool) -> Cause:
+    if gone:
+        return Cause.VANISHED if check in checks["new"] else Cause.CHECK_DROPPED
+    return Cause.APPEARED if check in checks["old"] else Cause.CHECK_ADDED
+
+
+def _limits(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    before = {check["id"]: check["params"] for check in old["checks"]}
+    for check in new["checks"]:
+        for name, value in check["params"].items():
+            earlier = before.get(check["id"], {}).get(name, value)
+            if earlier != value:
+                yield f"{check['id']} {name}: {earlier} -> {value}"
+
+
+def _modules(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    before = {item["file"]: item["sha256"] for item in old["code"]}
+    after = {item["file"]: item["sha256"] for item in new["code"]}
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            yield name
