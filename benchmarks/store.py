@@ -46,16 +46,21 @@ def record(dice: random.Random, number: int) -> str:
     """One user as an API gives it, about 860 bytes."""
     return json.dumps(
         {
+            "Path": f"/division-{number % 17}/",
             "UserName": f"user-{number:06}",
-            "UserId": f"AIDA{dice.getrandbits(80):020X}",
-            "Arn": f"arn:aws:iam::123456789012:user/division/{number % 17}/user-{number:06}",
+            "UserId": f"AIDA{dice.getrandbits(64):016X}",
+            "Arn": f"arn:aws:iam::123456789012:user/division-{number % 17}/user-{number:06}",
             "CreateDate": f"20{dice.randrange(10, 26)}-0{dice.randrange(1, 10)}-1{dice.randrange(10)}T08:00:00Z",
             "PasswordLastUsed": f"2026-0{dice.randrange(1, 10)}-1{dice.randrange(10)}T10:{dice.randrange(10, 60)}:00Z",
             "AttachedPolicies": [
-                {"PolicyName": f"policy-{dice.randrange(40)}", "PolicyArn": f"arn:aws:iam::aws:policy/{dice.random()}"}
-                for _ in range(4)
+                {"PolicyName": f"policy-{name}", "PolicyArn": f"arn:aws:iam::123456789012:policy/policy-{name}"}
+                for name in dice.sample(range(40), 3)
             ],
-            "Tags": [{"Key": f"tag-{n}", "Value": f"{dice.getrandbits(48):x}"} for n in range(5)],
+            "Tags": [
+                {"Key": "owner", "Value": f"user-{dice.randrange(10_000):06}@example.org"},
+                {"Key": "cost-centre", "Value": f"{dice.randrange(900)}"},
+                {"Key": "environment", "Value": dice.choice(["production", "staging", "development"])},
+            ],
             "Groups": [f"group-{dice.randrange(30)}" for _ in range(3)],
         }
     )

@@ -187,6 +187,26 @@ class Redaction:
 
 
 @dataclass(frozen=True, slots=True)
+class Personal:
+    """A field of a reply that tells of a person: it is kept, and can be left out of a bundle with the proof intact."""
+
+    operation: str
+    """Operation it applies to, with ``*`` as wild card: ``okta:GET */users*``."""
+    kind: str = ""
+    """What it is, in a word: ``email``, ``name``, ``phone``."""
+    json: str = ""
+    """Path of JSON values: ``Users[].Email``; ``**.email`` wherever it stands. What lies under it belongs to it."""
+    xml: str = ""
+    """Name of XML elements: ``Owner/DisplayName``."""
+    regex: str = ""
+    """Pattern over the bytes as Latin-1 text, multi-line; its group ``personal`` is the field."""
+
+    def applies(self, operation: str) -> bool:
+        """True when a reply to ``operation`` is covered."""
+        return fnmatchcase(operation, self.operation)
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Code that asks, and the facts about what it asks."""
 
@@ -203,6 +223,8 @@ class Source:
     function: Callable[[Any], Iterator[Row]]
     module: str = ""
     """File it was loaded from, relative to its folder."""
+    personal: tuple[Personal, ...] = ()
+    """Fields of its replies that tell of people."""
 
     @property
     def connection(self) -> str:
@@ -260,13 +282,14 @@ def source(
     permissions: tuple[str, ...],
     kind: Literal["snapshot", "period"] = "snapshot",
     redactions: tuple[Redaction, ...] = (),
+    personal: tuple[Personal, ...] = (),
 ) -> Callable[[Callable[[Any], Iterator[Row]]], Source]:
     """Declare a generator of rows as the dataset ``id``."""
 
     def declare(function: Callable[[Any], Iterator[Row]]) -> Source:
         if not inspect.getdoc(function):
             raise TypeError(f"source {id} needs a docstring that defines its population")
-        return Source(id, key, per, permissions, kind, redactions, function)
+        return Source(id, key, per, permissions, kind, redactions, function, personal=personal)
 
     return declare
 

@@ -251,12 +251,13 @@ def load_catalogues(root: Path) -> Catalogues:
 def load_mappings(
     root: Path,
     names: Sequence[str] | None,
-    checks: Mapping[str, CheckFacts],
+    checks: Mapping[str, CheckFacts] | None,
     catalogues: Catalogues | None = None,
 ) -> Mappings:
     """The mapping sets ``names`` (folders of ``root``; all when ``None``), every row proven against what it names.
 
     A customer's folder loads the same way; it passes our ``catalogues``, or brings its own in ``root/catalogues``.
+    Without ``checks``, rows are taken as they are: mappings sealed with a run were proven against the checks of then.
 
     Raises:
         MappingError: a set or file is missing or malformed, or a row names something unknown or claims too much.
@@ -355,7 +356,7 @@ def _files(root: Path, name: str) -> list[Path]:
 
 
 def _rows(
-    document: Document, name: str, checks: Mapping[str, CheckFacts], catalogues: Catalogues
+    document: Document, name: str, checks: Mapping[str, CheckFacts] | None, catalogues: Catalogues
 ) -> Iterator[MappingRow]:
     framework, edition = document.data["framework"], document.data["edition"]
     catalogue = catalogues.all.get((framework, edition))
@@ -378,10 +379,11 @@ def _rows(
                 "control", f"{framework} {edition} has no {row['control']}",
                 _instead(row["control"], [known.id for known in catalogue.controls]),
             )  # fmt: skip
-        check = checks.get(row["check"])
-        if check is None:
-            raise wrong("check", f"there is no check {row['check']}", _instead(row["check"], list(checks)))
-        _restrain(row, control, check, wrong)
+        if checks is not None:
+            check = checks.get(row["check"])
+            if check is None:
+                raise wrong("check", f"there is no check {row['check']}", _instead(row["check"], list(checks)))
+            _restrain(row, control, check, wrong)
         yield _row(row, framework, edition, name, document.position(("evidence", index))[0])
 
 

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import collector
 from collector.errors import AffidavitError
@@ -25,10 +26,16 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"affidavit {collector.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, help: str) -> argparse.ArgumentParser:  # noqa: A002
-        made = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", allow_abbrev=False)
+    def command(name: str, help: str, group: Any = commands) -> argparse.ArgumentParser:  # noqa: A002
+        made: argparse.ArgumentParser = group.add_parser(
+            name, help=help, description=help[0].upper() + help[1:] + ".", allow_abbrev=False
+        )
         made.add_argument("--debug", action="store_true", help="show the traceback of an error")
         return made
+
+    def group(name: str, help: str) -> Any:  # noqa: A002
+        made = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".", allow_abbrev=False)
+        return made.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     demo = command("demo", "show the whole story on an embedded estate, without credentials")
     demo.add_argument(
@@ -47,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     run = command("run", "collect, judge, seal and store, once")
     _with_config(run)
     _with_selection(run)
+    run.add_argument("--reason", default="", metavar="TEXT", help="why checks, limits or configuration were changed")
     run.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     daemon = command("daemon", "run on the schedules of the configuration until SIGTERM")
@@ -109,6 +117,26 @@ def parser() -> argparse.ArgumentParser:
         "--config", "-c", type=Path, metavar="FILE", help="include the folders this configuration names"
     )
     listing.add_argument("--json", action="store_true", help="one JSON document")
+
+    key = group("key", "make, show, rotate or revoke the key that signs")
+    new = command("new", "make an Ed25519 key in a file, encrypted under scrypt", key)
+    new.add_argument("file", type=Path, metavar="FILE", help="a file that does not exist yet")
+    new.add_argument("--secret", required=True, metavar="REF", help="its passphrase, as env:NAME or file:PATH")
+    show = command("show", "show the key that signs, and those the store was signed with", key)
+    _with_config(show)
+    show.add_argument("--json", action="store_true", help="one JSON document")
+    rotate = command("rotate", "hand the store over to another key, by a leaf that both keys sign", key)
+    rotate.add_argument("new", metavar="NEW", help="file of the new key, awskms:ALIAS_OR_ARN, or hsm:ID?label=TOKEN")
+    rotate.add_argument("--secret", metavar="REF", help="its passphrase or PIN, as env:NAME or file:PATH")
+    rotate.add_argument("--reason", required=True, metavar="TEXT", help="why, as it shall stand in the log")
+    _with_config(rotate)
+    revoke = command("revoke", "record that signatures of a retired key no longer count", key)
+    revoke.add_argument("fingerprint", metavar="FINGERPRINT", help="the key, as key show prints it")
+    revoke.add_argument(
+        "--last-good-index", type=int, required=True, metavar="N", help="the last leaf whose signature counts, -1 for none"
+    )
+    revoke.add_argument("--reason", required=True, metavar="TEXT", help="why, as it shall stand in the log")
+    _with_config(revoke)
     return top
 
 
@@ -135,12 +163,15 @@ def _with_selection(command: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = parser().parse_args(argv)
-    from collector import commands
+    from collector import commands, seal_commands
     from evidence_store.errors import StoreError
 
     try:
         name = "list_" if arguments.command == "list" else arguments.command
-        return int(getattr(commands, name)(arguments))
+        if hasattr(arguments, "action"):
+            name = f"{name}_{arguments.action}"
+        module = commands if hasattr(commands, name) else seal_commands
+        return int(getattr(module, name)(arguments))
     except (AffidavitError, StoreError) as error:
         if arguments.debug:
             traceback.print_exc()

@@ -24,7 +24,6 @@ from collector.console import Progress, say
 from collector.errors import AffidavitError, ConfigError
 from collector.model import instant, stamp
 from collector.plugins import content_root, load
-from collector.secrets import SecretRef
 
 if TYPE_CHECKING:
     from collector.run import Workbench
@@ -105,6 +104,7 @@ def run(arguments: Arguments) -> int:
             wanted=wanted,
             selection=_selection(arguments),
             connections=connections,
+            reason=arguments.reason,
             progress=progress.finished,
             planned=progress.planned,
         )
@@ -271,7 +271,7 @@ def report(arguments: Arguments) -> int:
         key = key or _signer(config).keyid
     verification = verify_store(path, key=key)
     with Store.open(path) as store:
-        data = from_run(store.run(arguments.run), verification, key=store.fingerprint)
+        data = from_run(store.run(arguments.run), verification, key=store.fingerprint, notes=store.notes())
     if arguments.format == "html":
         target = arguments.output or Path(f"report-{data.run}.html")
         target.write_text(page.render(data), "utf8")
@@ -434,10 +434,9 @@ def _selection(arguments: Arguments) -> str:
 
 
 def _signer(config: Config) -> Signer:
-    from evidence_store.keys import load_key_file
+    from collector.signing import signer
 
-    reference: SecretRef = config.key.passphrase
-    return load_key_file(config.key.file, reference.resolve(config.folder).reveal().encode())
+    return signer(config)
 
 
 def _open_store(config: Config, signer: Signer) -> Store:

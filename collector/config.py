@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo
 
 from collector import yamlpos
 from collector.address import Address
+from collector.api import Personal
 from collector.config_faults import HTTP_KINDS, CheckFacts, Fault, check_faults, meaning_faults, schema_faults
 from collector.cron import Cron
+from collector.privacy import DEFAULTS
 from collector.secrets import SecretRef
 from collector.yamlpos import Document
 
@@ -27,10 +29,14 @@ class StoreConfig:
 
 @dataclass(frozen=True, slots=True)
 class KeyConfig:
-    """The key that signs."""
+    """The key that signs: in a file, or named by a URI."""
 
-    file: Path
-    passphrase: SecretRef
+    file: Path | None = None
+    passphrase: SecretRef | None = None
+    uri: str | None = None
+    """``awskms:...`` or ``hsm:...``; None: the key is in the file."""
+    pin: SecretRef | None = None
+    """Of the HSM's token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +198,20 @@ class DaemonConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacyConfig:
+    """Which fields of replies tell of people."""
+
+    defaults: bool = True
+    """Whether the fields that are known to do so are among them."""
+    fields: tuple[Personal, ...] = ()
+
+    @property
+    def selected(self) -> tuple[Personal, ...]:
+        """All of them."""
+        return (*(DEFAULTS if self.defaults else ()), *self.fields)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A configuration that is valid in itself; what it refers to may still be missing."""
 
@@ -208,6 +228,7 @@ class Config:
     """Folders with check modules of the customer."""
     collection: Collection
     daemon: DaemonConfig | None
+    privacy: PrivacyConfig = PrivacyConfig()
 
     @property
     def path(self) -> Path:
@@ -268,7 +289,12 @@ def _built(document: Document) -> Config:
         document=document,
         organisation=data["organisation"],
         store=StoreConfig(folder / data["store"]["path"], data["store"]["origin"]),
-        key=KeyConfig(folder / data["key"]["file"], SecretRef.parse(data["key"]["passphrase"])),
+        key=KeyConfig(
+            folder / data["key"]["file"] if "file" in data["key"] else None,
+            _secret(data["key"].get("passphrase")),
+            data["key"].get("uri"),
+            _secret(data["key"].get("pin")),
+        ),
         connections=tuple(_connection(item, folder) for item in data["connections"]),
         timestamps=TimestampConfig(
             tuple(Authority(item["url"], folder / item["roots"]) for item in stamps.get("authorities", ())),
@@ -283,6 +309,10 @@ def _built(document: Document) -> Config:
             },
         ),
         plugins=tuple(folder / item for item in data.get("plugins", {}).get("folders", ())),
+        privacy=PrivacyConfig(
+            data.get("privacy", {}).get("defaults", True),
+            tuple(Personal(**item) for item in data.get("privacy", {}).get("fields", ())),
+        ),
         collection=Collection(**limits),
         daemon=_daemon(daemon) if daemon else None,
     )

@@ -181,6 +181,9 @@ def meaning_faults(data: dict[str, Any], path: Path) -> Iterator[Fault]:
     for index, authority in enumerate(data.get("timestamps", {}).get("authorities", ())):
         yield from _url_faults(("timestamps", "authorities", index, "url"), authority["url"])
     yield from _repeated(("checks", "disabled"), data.get("checks", {}).get("disabled", []), "id", "check")
+    yield from _key_faults(data["key"])
+    for index, field in enumerate(data.get("privacy", {}).get("fields", ())):
+        yield from _privacy_faults(("privacy", "fields", index), field)
     yield from _store_faults(data, path)
     if "daemon" in data:
         yield from _daemon_faults(data["daemon"], [connection["name"] for connection in data["connections"]])
@@ -196,6 +199,20 @@ def _text_faults(keys: Keys, value: Any) -> Iterator[Fault]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _text_faults((*keys, index), item)
+
+
+def _privacy_faults(keys: Keys, field: dict[str, Any]) -> Iterator[Fault]:
+    ways = [name for name in ("json", "xml", "regex") if name in field]
+    if len(ways) != 1:
+        yield Fault(keys, "a field is found in one way", "give one of json, xml and regex")
+    if "regex" in field:
+        try:
+            groups = re.compile(field["regex"], re.MULTILINE).groupindex
+        except re.error as error:
+            yield Fault((*keys, "regex"), f"not a pattern ({error})", "write it as Python's re does")
+            return
+        if "personal" not in groups:
+            yield Fault((*keys, "regex"), "has no group that is the field", "write it as (?P<personal>...)")
 
 
 def _repeated(keys: Keys, items: list[dict[str, Any]], name: str, noun: str) -> Iterator[Fault]:
@@ -282,15 +299,29 @@ def _address_faults(keys: Keys, text: str, example: str) -> Iterator[Fault]:
         yield Fault(keys, what, f"write for example {example}")
 
 
+def _key_faults(key: dict[str, Any]) -> Iterator[Fault]:
+    """A file with its passphrase, a token's URI with its PIN, or the URI of a KMS alone."""
+    kind = key.get("uri", "file").partition(":")[0]
+    needed = {"file": ("file", "passphrase"), "hsm": ("pin",)}.get(kind, ())
+    where = {"file": "in a file", "hsm": "in an HSM"}.get(kind, "in a KMS")
+    examples = {"file": "affidavit.key", "passphrase": "env:AFFIDAVIT_KEY_PASSPHRASE", "pin": "file:affidavit.pin"}
+    for name, example in examples.items():
+        if name in needed and name not in key:
+            yield Fault(("key",), f"{name} is missing", f"add it, for example {name}: {example}")
+        if name in key and name not in needed:
+            yield Fault(("key", name), f"does not belong to a key {where}", f"delete {name}, or choose another kind of key")
+
+
 def _store_faults(data: dict[str, Any], path: Path) -> Iterator[Fault]:
     """The store holds sealed evidence and nothing else: no key, no configuration."""
     store = (path.parent / data["store"]["path"]).resolve()
     if path.resolve().is_relative_to(store):
         yield Fault(("store", "path"), "the store would hold this file", "give the store a folder of its own")
-    passphrase = data["key"]["passphrase"]
-    inside: dict[Keys, str] = {("key", "file"): data["key"]["file"]}
-    if passphrase.startswith("file:"):
-        inside[("key", "passphrase")] = passphrase.removeprefix("file:")
+    key = data["key"]
+    inside: dict[Keys, str] = {("key", "file"): key["file"]} if "file" in key else {}
+    for name in ("passphrase", "pin"):
+        if key.get(name, "").startswith("file:"):
+            inside[("key", name)] = key[name].removeprefix("file:")
     for keys, name in inside.items():
         if (path.parent / name).resolve().is_relative_to(store):
             yield Fault(keys, "lies inside the store, which is given to others", "keep it outside store.path")

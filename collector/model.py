@@ -50,6 +50,7 @@ class GapKind(StrEnum):
     UNDECLARED = "undeclared"
     CRASHED = "crashed"
     INTERRUPTED = "interrupted"
+    LEFT_OUT = "left-out"
 
 
 @dataclass(frozen=True, slots=True)

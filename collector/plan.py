@@ -135,6 +135,7 @@ def make(
                 "module": check.module,
                 "description": check.description,
                 "params": {**check.params, **config.checks.parameters.get(check.id, {})},
+                "defaults": dict(check.params),
             }
             for check in checks
         ],

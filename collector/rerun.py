@@ -125,7 +125,7 @@ def perform(
         plan = planning.read(document, library)
         _write(run, document["files"], folder)
         catalogues = load_catalogues(folder / "mappings")
-        mappings = load_mappings(folder / "mappings", None, library.checks, catalogues)
+        mappings = load_mappings(folder / "mappings", None, None, catalogues)
         replies: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for line in run.replies():
             replies[line["task"]].append(line)

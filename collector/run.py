@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import shutil
 import socket
 import tempfile
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from collector import plan as planning
 from collector.api import Check
@@ -26,6 +29,7 @@ from collector.model import Task, stamp
 from collector.plan import Plan
 from collector.plugins import Library, content_root, load
 from collector.results import Results, conclude
+from collector.suppressions import change_leaf, ruler
 from evidence_store.run import RunWriter
 from evidence_store.store import Store
 
@@ -83,10 +87,14 @@ def run(
     wanted: Callable[[Check], bool] = lambda check: True,
     selection: str = "",
     connections: Sequence[str] = (),
+    reason: str = "",
     progress: Progress = lambda shard: None,
     planned: Callable[[Plan], None] = lambda plan: None,
 ) -> Sealed:
     """Collect, judge and seal once.
+
+    When the checks, mappings or configuration are not those of the run before, a leaf says so first; ``reason`` is
+    what a person gives as the why.
 
     Raises:
         ConfigError: nothing would be asked; nothing was recorded.
@@ -99,12 +107,14 @@ def run(
         config, bench.library, started, wanted=wanted, connections=connections, files=bench.files, selection=selection
     )
     planned(plan)
+    _announce(store, plan, reason)
     opening_facts = {
         "trigger": trigger,
         "scheduledFor": stamp(scheduled_for) if scheduled_for else None,
         "host": socket.gethostname(),
         "config": {"sha256": config.sha256},
         "collector": dict(plan.document["collector"]),
+        "ruler": ruler(plan.document),
     }
     writer = store.begin(opening_facts, plan.raw)
     folder = Path(tempfile.mkdtemp(prefix="affidavit-"))
@@ -126,6 +136,16 @@ def run(
     return Sealed(writer.number, results)
 
 
+def _announce(store: Store, plan: Plan, reason: str) -> None:
+    """Put on record that this run measures otherwise than the one before."""
+    earlier = next((run for run in reversed(store.runs()) if "ruler" in run.opening), None)
+    if earlier is None or earlier.opening["ruler"] == ruler(plan.document):
+        return
+    before = orjson.loads(store.run(earlier.number).plan()) if earlier.kept else None
+    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    store.append("config-change", change_leaf(before, earlier.opening["ruler"], plan.document, by, reason))
+
+
 def _collect_and_judge(
     bench: Workbench, plan: Plan, writer: RunWriter, folder: Path, stop: threading.Event, progress: Progress
 ) -> Results:
@@ -135,9 +155,11 @@ def _collect_and_judge(
     sources = bench.library.sources
 
     def wire(task: Task, caller: str) -> Wire:
-        live = LiveWire(task, writer, sources[task.dataset].redactions, stop=stop)
+        source = sources[task.dataset]
+        personal = (*bench.config.privacy.selected, *source.personal)
+        live = LiveWire(task, writer, source.redactions, stop=stop, personal=personal)
         live.caller = caller
-        live.permissions = frozenset(sources[task.dataset].permissions)
+        live.permissions = frozenset(source.permissions)
         return live
 
     workers = bench.config.collection.workers

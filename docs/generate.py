@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from collector import examples, plugins
@@ -61,11 +62,18 @@ def sources_page() -> str:
     return "\n".join(text) + "\n"
 
 
+def commands(top: argparse.ArgumentParser, before: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Each command by its name, those of a group one by one."""
+    groups = [action for action in top._actions if isinstance(action, argparse._SubParsersAction)]
+    for name, command in groups[0].choices.items() if groups else ():
+        inner = [*commands(command, f"{before}{name} ")]
+        yield from inner or [(f"{before}{name}", command)]
+
+
 def cli_page() -> str:
     """Every command and option."""
     text = [MARK + "# Command line\n", "```", EPILOG, "```\n"]
-    commands = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
-    for name, command in commands.choices.items():
+    for name, command in commands(parser()):
         text += [f"## affidavit {name}\n", f"{command.description}\n", "| option | meaning |", "|---|---|"]
         for action in command._actions:
             if action.help and action.help != argparse.SUPPRESS:

@@ -23,6 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify.add_argument("store", type=Path, metavar="STORE")
     verify.add_argument("--key", metavar="FINGERPRINT", help="hex SHA-256 of the signer's public key")
     verify.add_argument("--tsa-roots", type=Path, metavar="PEM", help="root certificates of the time-stamp authorities")
+    verify.add_argument("--witness", action="append", default=[], metavar="VKEY", help="key of a witness; it must have cosigned")
+    verify.add_argument(
+        "--against", action="append", default=[], type=Path, metavar="NOTE",
+        help="a checkpoint held elsewhere, or a folder of them, that the log must extend",
+    )  # fmt: skip
     verify.add_argument("--max-stamp-lag-h", type=float, default=24, metavar="HOURS")
     verify.add_argument("--no-read-data", action="store_true", help="check log and manifests only, not every body")
     verify.add_argument("--json", action="store_true", help="print one JSON document")
@@ -34,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             read_data=not given.no_read_data,
             tsa_roots=_read(given.tsa_roots),
             max_stamp_lag_h=given.max_stamp_lag_h,
+            witnesses=given.witness,
+            against=given.against,
         )
     except StoreError as error:
         print(f"error: {error.what}\nnext:  {error.next_step}", file=sys.stderr)
@@ -51,6 +58,8 @@ def in_words(found: Verification) -> str:
     text += [f"problem: {problem}" for problem in found.problems]
     text += [f"warning: {warning}" for warning in found.warnings]
     text += [f"stamp: checkpoint {s['checkpointSize']} at {s['time']} by {s['authority']}" for s in found.stamps]
+    text += [f"cosigned: checkpoint {s['checkpointSize']} at {s['time']} by {s['witness']}" for s in found.cosignatures]
+    text += [f"extends: {copy['where']} ({copy['size']} leaves)" for copy in found.copies]
     counts = f"{found.leaves} leaves, {found.runs} runs, {found.replies} replies, {found.objects} objects"
     if found.ok:
         text.append(f"verified: {counts}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from evidence_store.heads import Head, signature_line, split_note
 from evidence_store.history import History, Report
 from evidence_store.merkle import leaf_hash
 from evidence_store.note import NOTE_LIMIT
-from evidence_store.spelling import stamp
+from evidence_store.spelling import stamp, unstamp
 from evidence_store.tokens import (
+    CHAIN_LIMIT,
     COSIGNATURE_LIMIT,
     chain_paths,
     chains_named,
@@ -64,12 +67,13 @@ def check_cosignatures(
         except ValueError:
             report(name, "is not a cosignature")
         else:
-            checked.append({"checkpointSize": size, "witness": pinned[keyid].name, "time": stamp(moment)})
+            witness = pinned[keyid].name
+            checked.append({"checkpointSize": size, "witness": witness, "keyid": keyid, "time": stamp(moment)})
     for keyid, stranger in strangers.items():
         warn(f"cosignatures of witness {stranger} ({keyid}) were not checked: its key was not given with --witness")
-    for keyid, witness in pinned.items():
+    for keyid, expected in pinned.items():
         if not any(key == keyid for _, key in present):
-            report(layout.CHECKPOINTS, f"holds no cosignature of witness {witness.name}, whose key was given")
+            report(layout.CHECKPOINTS, f"holds no cosignature of witness {expected.name}, whose key was given")
     return checked
 
 
@@ -90,7 +94,7 @@ def check_copies(history: History, places: Iterable[Path], report: Report, warn:
                 if place.is_dir() and _origin(data) not in (history.origin, None):
                     strangers += 1
                     continue
-                matched.append({"where": where, "size": must_extend(data, history.origin, history.signers, hashes)})
+                matched.append({"where": where, "size": must_extend(data, history.origin, history.keys.keys, hashes)})
                 found += 1
             except TamperedError as error:
                 report(where, error.problem)
@@ -104,35 +108,66 @@ def check_copies(history: History, places: Iterable[Path], report: Report, warn:
 
 
 def check_freshness(
-    root: Path, history: History, times: Iterable[dict[str, Any]], report: Report, skew_s: float
+    root: Path,
+    history: History,
+    stamps: Iterable[Mapping[str, Any]],
+    cosignatures: Iterable[Mapping[str, Any]],
+    skew: timedelta,
+    report: Report,
 ) -> None:
-    """A run that names a time stamp or cosignature began after it: it must be there, and must not be younger."""
-    held: dict[str, list[tuple[int, str]]] = {"tsr": [], "cosig": []}
-    where: dict[str, tuple[str, int]] = {}
-    for size, authority in token_digests(root):
-        held["tsr"].append((size, authority))
-    for (size, authority), sha256 in token_digests(root).items():
-        where[sha256] = (layout.token_name(size, authority), size)
-    for (size, keyid), sha256 in cosignature_digests(root).items():
-        where[sha256] = (layout.cosignature_name(size, keyid), size)
-    del held, times, skew_s
+    """What a run names as the newest attestation held when it began is there, and is not younger than the run claims.
+
+    This bounds the time of a run from below, as the stamp over its end bounds it from above.
+    """
+    sizes: dict[str, int] = {}
+    times: dict[str, datetime] = {}
+    for digests, checked, by in (
+        (token_digests(root), stamps, "authority"),
+        (cosignature_digests(root), cosignatures, "keyid"),
+    ):
+        sizes |= {sha256: size for (size, _), sha256 in digests.items()}
+        times |= {digests[entry["checkpointSize"], entry[by]]: unstamp(entry["time"]) for entry in checked}
     for run in history.runs.values():
-        for sha256 in dict(run.opening.get("freshness") or {}).values():
-            if sha256 not in where or where[sha256][1] > run.opening["index"]:
-                report(layout.run_name(run.number), "names an attestation older than itself that is not in the store")
+        where, named = layout.run_name(run.number), run.opening.get("freshness", {})
+        for sha256 in named.values() if isinstance(named, dict) else ("",):
+            if sizes.get(sha256, run.opening["index"] + 1) > run.opening["index"]:
+                report(where, "names an attestation it began after, and the store does not hold it")
+            elif sha256 in times and times[sha256] - run.opened_on > skew:
+                report(where, f"claims to have begun {times[sha256] - run.opened_on} before an attestation it names")
 
 
-def check_chains(root: Path, history: History, report: Report) -> None:
-    """Chains and revocation lists that the log names are there, and each is what its name says."""
-    import hashlib
+def check_chains(
+    root: Path, history: History, roots: bytes | None, report: Report, warn: Warn
+) -> tuple[bytes, dict[Any, datetime]]:
+    """Certificates that may help to reach a root, and what trusted lists revoke.
 
-    present = chain_paths(root)
+    What the log names is there, and each file is what its name says. Nothing is revoked when no roots are given.
+    """
+    from evidence_store.revocation import issued, load_chain, revoked
+
+    present, chain, lists = chain_paths(root), b"", {}
     for name in sorted(chains_named(history.leaves) - present):
         report(name, "is named in the log and missing")
     for name in sorted(present):
-        data = read_file(root, name, 1 << 20)
+        data = read_file(root, name, CHAIN_LIMIT)
         if hashlib.sha256(data).hexdigest() != Path(name).name.partition(".")[0]:
             report(name, "is not what its name says")
+        elif name.endswith(".crl"):
+            lists[name] = data
+        else:
+            chain += data.rstrip(b"\n") + b"\n"
+    gone: dict[Any, datetime] = {}
+    if roots is None or not present:
+        return chain, gone
+    trusted = load_chain(roots)
+    trusted += issued(trusted, load_chain(chain))
+    for name, data in lists.items():
+        try:
+            for key, moment in revoked(trusted, [data]).items():
+                gone[key] = min(moment, gone.get(key, moment))
+        except VerificationError as error:
+            warn(f"{name} {error.what}, and was not used")
+    return chain, gone
 
 
 def _notes(place: Path) -> Iterable[tuple[Path, str]]:

@@ -7,6 +7,7 @@ held or whole chains are unpacked again and again. Here a key frame is followed 
 from __future__ import annotations
 
 import os
+import struct
 import threading
 from array import array
 from collections import OrderedDict
@@ -19,9 +20,10 @@ from evidence_store import layout, pack
 from evidence_store.errors import TamperedError
 from evidence_store.fs import open_file
 from evidence_store.pack import Frame
-from evidence_store.spelling import HEX256
 
 NONE = -1
+RECORD = struct.Struct("=32sIQIIq")
+"""Digest, run, offset, length, size and place of the base."""
 OPEN_PACKS = 64
 """Most files open at once in each thread."""
 LARGE = 1 << 20
@@ -49,21 +51,17 @@ class Bodies:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._first: dict[bytes, int] = {}
-        self._digests = bytearray()
-        self._runs, self._lengths, self._sizes = array("L"), array("L"), array("L")
-        self._offsets = array("Q")
-        self._depths = array("B")
-        self._bases, self._children, self._siblings = array("q"), array("q"), array("q")
+        self._first: dict[str, int] = {}
+        self._records = bytearray()
+        self._depths = bytearray()
+        self._children, self._siblings = array("q"), array("q")
 
     def __len__(self) -> int:
-        return len(self._runs)
+        return len(self._depths)
 
     def __contains__(self, sha256: object) -> bool:
         """Whether a pack so far names this digest."""
-        return (
-            isinstance(sha256, str) and HEX256.fullmatch(sha256) is not None and bytes.fromhex(sha256) in self._first
-        )
+        return sha256 in self._first
 
     def add(self, number: int, frame: Frame) -> None:
         """Take in a frame of the pack of run ``number``.
@@ -71,37 +69,26 @@ class Bodies:
         Raises:
             ValueError: what it stands on is in no pack up to here, or its chain is too long.
         """
-        base, depth, digest = NONE, 0, bytes.fromhex(frame.sha256)
+        base, depth = NONE, 0
         if frame.base is not None:
-            base = self._first.get(bytes.fromhex(frame.base), NONE)
+            base = self._first.get(frame.base, NONE)
             if base == NONE:
                 raise ValueError(f"object {frame.base} is missing")
             depth = self._depths[base] + 1
             if depth > pack.CHAIN_LIMIT:
                 raise ValueError(f"object {frame.sha256} stands on more than {pack.CHAIN_LIMIT} differences")
-        place = len(self._runs)
-        self._first.setdefault(digest, place)
-        self._digests += digest
-        self._runs.append(number)
-        self._offsets.append(frame.offset)
-        self._lengths.append(frame.length)
-        self._sizes.append(frame.size)
+        self._first.setdefault(frame.sha256, len(self._depths))
+        self._records += RECORD.pack(bytes.fromhex(frame.sha256), number, frame.offset, frame.length, frame.size, base)
         self._depths.append(depth)
-        self._bases.append(base)
-        self._children.append(NONE)
-        self._siblings.append(NONE)
-        if base != NONE:
-            self._siblings[place] = self._children[base]
-            self._children[base] = place
 
     def check(self, report: Report, subset: Subset | None = None) -> None:
         """Unpack and hash every body, or those of a part; what is wrong is reported with the pack it is in."""
-        keys = iter([place for place, base in enumerate(self._bases) if base == NONE and self._wanted(place, subset)])
+        keys = iter(self._keys(subset))
         lock = threading.Lock()
 
         def noted(place: int, what: str) -> None:
             with lock:
-                report(_pack_name(self._runs[place]), what)
+                report(_pack_name(self._record(place)[1]), what)
 
         def work() -> None:
             with _Packs(self._root) as packs:
@@ -116,11 +103,21 @@ class Bodies:
             for done in [pool.submit(work) for _ in range(THREADS)]:
                 done.result()
 
-    def _wanted(self, place: int, subset: Subset | None) -> bool:
-        return subset is None or subset.holds(self._digest(place))
+    def _keys(self, subset: Subset | None) -> list[int]:
+        """Places of the key frames to begin with; what stands on each body is listed on the way."""
+        found = []
+        self._children, self._siblings = array("q", [NONE]) * len(self), array("q", [NONE]) * len(self)
+        for place in range(len(self)):
+            digest, *_, base = self._record(place)
+            if base != NONE:
+                self._siblings[place], self._children[base] = self._children[base], place
+            elif subset is None or subset.holds(digest):
+                found.append(place)
+        return found
 
-    def _digest(self, place: int) -> bytes:
-        return bytes(self._digests[32 * place : 32 * place + 32])
+    def _record(self, place: int) -> tuple[bytes, int, int, int, int, int]:
+        """Digest, run, offset, length, size and place of the base."""
+        return RECORD.unpack_from(self._records, place * RECORD.size)  # type: ignore[return-value]
 
     def _chain(self, key: int, packs: _Packs, report: Callable[[int, str], None]) -> None:
         """A key frame and everything that stands on it."""
@@ -140,15 +137,14 @@ class Bodies:
             while lost:
                 for child in self._standing_on(lost.pop()):
                     lost.append(child)
-                    report(child, f"object {self._digest(child).hex()} stands on one that is damaged")
+                    report(child, f"object {self._record(child)[0].hex()} stands on one that is damaged")
 
     def _body(self, place: int, base: bytes | None, packs: _Packs) -> bytes:
         """The body at a place, checked; nothing where it is large and nothing stands on it."""
-        named = None if self._bases[place] == NONE else self._digest(self._bases[place]).hex()
-        frame = Frame(
-            self._digest(place).hex(), self._sizes[place], named, self._offsets[place], self._lengths[place]
-        )
-        data = packs.read(self._runs[place], frame)
+        digest, number, offset, length, size, on = self._record(place)
+        named = None if on == NONE else self._record(on)[0].hex()
+        frame = Frame(digest.hex(), size, named, offset, length)
+        data = packs.read(number, frame)
         if named is None and frame.size > LARGE and self._children[place] == NONE:
             pack.check(frame, data)
             return b""

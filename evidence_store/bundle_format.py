@@ -40,16 +40,20 @@ LIST_LIMIT = 128 << 20
 PROOF_LIMIT = 16 << 20
 PLAN_LIMIT = 32 << 20
 LINES_LIMIT = 64 << 30
+REDACTED_LIMIT = 64 << 20
+WITHHELD_LIMIT = 10_000_000
+"""Most withheld lines of a bundle."""
 LARGE, SMALL = 1 << 20, 65536
 
 _SEG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
 NAME = r"[a-z0-9][a-z0-9-]{0,31}"
-RUN_FILE = re.compile(r"data/runs/([0-9]{8})/(plan\.json|manifest\.ndjson|results\.ndjson)")
+RUN_FILE = re.compile(r"data/runs/([0-9]{8})/(plan\.json|manifest\.ndjson|results\.ndjson|spans\.ndjson)")
+REDACTED = re.compile(r"data/redacted/([0-9a-f]{2})/(\1[0-9a-f]{62})\.json")
 OBJECT = re.compile(r"data/objects/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 READABLE = re.compile(rf"data/(?:(?:code|mappings)(?:/{_SEG})+|config/{_SEG})")
 REPORT = re.compile(rf"data/reports/{_SEG}")
 ENTRY = re.compile(r"log/entries/([0-9]{12})-([a-z][a-z-]{0,31})\.dsse\.json")
-KEY_LEAF = re.compile(r"keys/leaves/([0-9]{12})-(genesis|key-transition|key-revocation)\.dsse\.json")
+KEY_LEAF = re.compile(r"keys/leaves/([0-9]{12})-(genesis|key-transition|key-revocation|redaction)\.dsse\.json")
 NOTE = re.compile(r"log/checkpoints/([0-9]{12})\.note")
 TOKEN = re.compile(rf"log/checkpoints/([0-9]{{12}})\.note\.({NAME})\.tsr")
 COSIGNATURE = re.compile(r"log/checkpoints/([0-9]{12})\.note\.([0-9a-f]{8})\.cosig")
@@ -57,7 +61,7 @@ CHAIN = re.compile(r"log/checkpoints/[0-9a-f]{64}\.(?:chain\.pem|crl)")
 VERIFIERS = re.compile("|".join(map(re.escape, (GUIDE, ONE_FILE, SHELL, PAGE, WORDS, QR))))
 
 _ALLOWED = (
-    (OBJECT, OBJECT_LIMIT), (READABLE, OBJECT_LIMIT), (REPORT, OBJECT_LIMIT),
+    (OBJECT, OBJECT_LIMIT), (REDACTED, REDACTED_LIMIT), (READABLE, OBJECT_LIMIT), (REPORT, OBJECT_LIMIT),
     (ENTRY, ENVELOPE_LIMIT), (KEY_LEAF, ENVELOPE_LIMIT), (NOTE, NOTE_LIMIT), (TOKEN, TOKEN_LIMIT), (COSIGNATURE, SMALL),
     (CHAIN, LARGE), (VERIFIERS, 4 * LARGE),
 )  # fmt: skip
@@ -81,6 +85,11 @@ def limit_of(path: str) -> int | None:
 def object_name(sha256: str) -> str:
     """Where a body stands."""
     return f"data/objects/{sha256[:2]}/{sha256}"
+
+
+def redacted_name(root: str) -> str:
+    """Where a reply stands whose fields are left out."""
+    return f"data/redacted/{root[:2]}/{root}.json"
 
 
 def run_file(number: int, name: str) -> str:

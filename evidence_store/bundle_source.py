@@ -7,7 +7,7 @@ import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -462,42 +462,50 @@ def _os_errors(name: str) -> Iterator[None]:
         raise TamperedError(printable(name), f"cannot be read ({reason})") from error
 
 
-class Unpacked:
+class Files:
     """A verified bundle open for reading any file; a ``tar.zst`` is unpacked into one nameless temporary file."""
 
     def __init__(self, path: Path, limits: Limits | None = None) -> None:
-        self._file = TemporaryFile()
-        self._places: dict[str, tuple[int, int]] = {}
-        with open_source(path, limits or Limits()) as source:
-            for entry in source.entries(lambda where, what: None):
-                self._places[entry.name] = (self._file.tell(), entry.size)
-                for chunk in entry.chunks():
-                    self._file.write(chunk)
+        self._stack = ExitStack()
+        source = self._stack.enter_context(open_source(path, limits or Limits()))
+        self._chunks: dict[str, Callable[[], Iterator[bytes]]] = {}
+        spool = self._stack.enter_context(TemporaryFile()) if isinstance(source, _Tar) else None
+        for entry in source.entries(lambda where, what: None):
+            self._chunks[entry.name] = entry.chunks if spool is None else _kept(spool, entry)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._places
-
-    def names(self) -> list[str]:
-        """All files."""
-        return sorted(self._places)
+        return name in self._chunks
 
     def read(self, name: str) -> bytes:
-        """Content of a file."""
-        place, size = self._places[name]
-        self._file.seek(place)
-        return self._file.read(size)
+        """Content of a file.
+
+        Raises:
+            TamperedError: there is no such file, or it cannot be read.
+        """
+        if name not in self._chunks:
+            raise TamperedError(name, "is missing")
+        return b"".join(self._chunks[name]())
 
     def lines(self, name: str) -> Iterator[bytes]:
-        """The lines of a file, without their LF, in bounded memory."""
-        place, size = self._places[name]
-        while size:
-            self._file.seek(place)
-            line = self._file.readline(size)
-            place, size = place + len(line), size - len(line)
-            yield line.removesuffix(b"\n")
+        """The lines of a file, without their LF; one line at a time is in memory."""
+        rest = b""
+        for chunk in self._chunks[name]():
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
 
     def close(self) -> None:
-        """Give the temporary file back."""
-        self._file.close()
+        """Give files back."""
+        self._stack.close()
 
 
+def _kept(spool: IO[bytes], entry: Entry) -> Callable[[], Iterator[bytes]]:
+    start = spool.seek(0, os.SEEK_END)
+    for chunk in entry.chunks():
+        spool.write(chunk)
+
+    def chunks() -> Iterator[bytes]:
+        for place in range(start, start + entry.size, CHUNK):
+            spool.seek(place)
+            yield spool.read(min(CHUNK, start + entry.size - place))
+
+    return chunks

@@ -33,6 +33,10 @@ class KeyFileError(StoreError):
     exit_code = 2
 
 
+class SignerError(StoreError):
+    """A key that is kept elsewhere, in a KMS or an HSM, did not sign; what was sealed before is whole."""
+
+
 class LockedError(StoreError):
     """Another process writes to the store."""
 

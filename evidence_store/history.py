@@ -14,7 +14,19 @@ from evidence_store.errors import TamperedError, VerificationError
 from evidence_store.fs import read_file
 from evidence_store.keychain import KeyChain
 from evidence_store.keys import PublicKey
-from evidence_store.log import GENESIS, KEY_REVOCATION, KEY_TRANSITION, LOG_LIMIT, REDACTION, RUN_ABORT, RUN_CLOSE, RUN_OPEN, Leaf, frames, open_leaf
+from evidence_store.log import (
+    GENESIS,
+    KEY_REVOCATION,
+    KEY_TRANSITION,
+    LOG_LIMIT,
+    REDACTION,
+    RUN_ABORT,
+    RUN_CLOSE,
+    RUN_OPEN,
+    Leaf,
+    frames,
+    open_leaf,
+)
 from evidence_store.merkle import Frontier
 from evidence_store.note import NOTE_LIMIT, Checkpoint, open_checkpoint
 from evidence_store.spelling import HEX256, b64, dump, load, unb64
@@ -89,6 +101,11 @@ class History:
     def key(self) -> PublicKey:
         """The key that signs now."""
         return self.keys.current
+
+    @property
+    def signers(self) -> list[PublicKey]:
+        """All keys that sign or have signed, the present one last."""
+        return [*self.keys.keys]
 
     @property
     def policy(self) -> dict[str, Any]:

@@ -57,6 +57,10 @@ class KeyChain:
         """The key that signs now."""
         return self.keys[-1]
 
+    def earlier(self) -> dict[str, list[str]]:
+        """The fingerprints that signed before, under their name; nothing when there are none."""
+        return {"earlierKeys": [key.fingerprint for key in self.keys[:-1]]} if len(self.keys) > 1 else {}
+
     def at(self, place: int) -> PublicKey:
         """The key that signs leaf ``place``, and the checkpoint over ``place`` leaves."""
         for key, start in zip(reversed(self.keys), reversed(self.starts), strict=True):
@@ -96,7 +100,7 @@ class KeyChain:
                 raise ValueError("other fields")
         except (KeyError, TypeError, ValueError, AttributeError, VerificationError) as error:
             raise TamperedError(
-                ENTRIES, f"leaf {leaf.index} is no transition from {self.current.fingerprint}, which signs at this place"
+                ENTRIES, f"leaf {leaf.index} is no transition from {self.current.fingerprint}, the key in force"
             ) from error
         if key.fingerprint in {known.fingerprint for known in self.keys}:
             raise TamperedError(ENTRIES, f"leaf {leaf.index} hands over to {key.fingerprint}, which was used before")

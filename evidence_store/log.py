@@ -33,7 +33,8 @@ KEY_TRANSITION = "key-transition"
 KEY_REVOCATION = "key-revocation"
 REDACTION = "redaction"
 """Bodies were erased: the log keeps their digests, the basis and who approved."""
-NOTED = (GAP, ANCHOR, "waiver", "config-change", "export")
+EXPORT = "export"
+NOTED = (GAP, ANCHOR, "waiver", "config-change", EXPORT)
 """Kinds that only record a fact."""
 KINDS = (GENESIS, RUN_OPEN, RUN_CLOSE, RUN_ABORT, KEY_TRANSITION, KEY_REVOCATION, REDACTION, *NOTED)
 """Kinds this release understands; a log with any other is refused, not guessed at."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
+_sha256 = hashlib.sha256
+
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
@@ -16,6 +18,11 @@ def leaf_hash(data: bytes) -> bytes:
 def node_hash(left: bytes, right: bytes) -> bytes:
     """``SHA-256(0x01 || left || right)``."""
     return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def leaf_hashes(leaves: Iterable[bytes]) -> list[bytes]:
+    """:func:`leaf_hash` of each."""
+    return [_sha256(b"\x00" + leaf).digest() for leaf in leaves]
 
 
 class Frontier:
@@ -43,6 +50,26 @@ class Frontier:
             size >>= 1
         self.hashes.append(hashed)
         self.size += 1
+
+    def extend(self, hashed: Sequence[bytes]) -> None:
+        """Append leaf hashes: the same as one :meth:`add` for each, in a fraction of the time."""
+        start = 0
+        while start < len(hashed):
+            # The largest perfect subtree that begins at this place and is filled by what is left.
+            width = 1 << ((len(hashed) - start).bit_length() - 1)
+            width = min(width, self.size & -self.size) if self.size else width
+            level = list(hashed[start : start + width])
+            while len(level) > 1:
+                level = [
+                    _sha256(b"\x01" + left + right).digest()
+                    for left, right in zip(level[::2], level[1::2], strict=True)
+                ]
+            root, bit = level[0], width
+            while self.size & bit:
+                root, bit = node_hash(self.hashes.pop(), root), bit << 1
+            self.hashes.append(root)
+            self.size += width
+            start += width
 
     def root(self) -> bytes:
         """The tree head of all leaves so far."""

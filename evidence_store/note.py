@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from evidence_store.errors import VerificationError
 from evidence_store import keys
+from evidence_store.errors import VerificationError
 from evidence_store.keys import PublicKey, Signer
 from evidence_store.spelling import b64, unb64
 

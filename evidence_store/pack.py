@@ -8,13 +8,14 @@ A frame is ``u32be header length | u32be data length | header | zstd``; the head
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from io import BufferedReader
+from typing import NamedTuple
 
-from evidence_store.spelling import HEX256, dump, load
+from evidence_store.spelling import dump
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd
@@ -33,11 +34,14 @@ DELTA_LIMIT = 16 << 20
 LEVEL = 3
 CHUNK = 1 << 20
 LENGTHS = struct.Struct(">II")
+HEADER = re.compile(rb'\{"sha256":"([0-9a-f]{64})","size":(0|[1-9][0-9]{0,8})(?:,"base":"([0-9a-f]{64})")?\}')
+"""The only spelling of a header."""
+IN_MEMORY = 8 << 20
+"""A pack up to this size is scanned in one read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Where one body stands in a pack."""
+class Frame(NamedTuple):
+    """Where one body stands in a pack. A tuple, because a store has a hundred thousand of them."""
 
     sha256: str
     """Digest of the body."""
@@ -80,34 +84,32 @@ def scan(file: BufferedReader, size: int) -> Iterator[Frame]:
     Raises:
         ValueError: from here on the bytes are not frames.
     """
+    whole = b""
+    if size <= IN_MEMORY:
+        file.seek(0)
+        whole = file.read(size)
     place = 0
     while place < size:
-        file.seek(place)
-        lengths = file.read(LENGTHS.size)
-        if len(lengths) < LENGTHS.size:
+        # A header follows the lengths at once; what is read beyond it is not looked at.
+        piece, at = (whole, place) if whole else (_piece(file, place), 0)
+        if len(piece) - at < LENGTHS.size:
             raise ValueError(f"frame at byte {place} is cut short")
-        header, data = LENGTHS.unpack(lengths)
+        header, data = LENGTHS.unpack_from(piece, at)
         if not 0 < header <= HEADER_LIMIT or not 0 < data <= DATA_LIMIT:
             raise ValueError(f"frame at byte {place} has an impossible length")
         offset = place + LENGTHS.size + header
         if offset + data > size:
             raise ValueError(f"frame at byte {place} is cut short")
-        yield _frame(file.read(header), offset, data)
+        found = HEADER.fullmatch(piece, at + LENGTHS.size, at + LENGTHS.size + header)
+        if found is None or (length := int(found[2])) > OBJECT_LIMIT:
+            raise ValueError(f"frame header before byte {offset} is not one")
+        yield Frame(found[1].decode(), length, found[3].decode() if found[3] else None, offset, data)
         place = offset + data
 
 
-def _frame(spelt: bytes, offset: int, length: int) -> Frame:
-    try:
-        header = load(spelt)
-        sha256, size, base = header["sha256"], header["size"], header.get("base")
-        known = {"sha256": sha256, "size": size} | ({"base": base} if "base" in header else {})
-        if dump(known) != spelt or not HEX256.fullmatch(sha256) or (base is not None and not HEX256.fullmatch(base)):
-            raise ValueError("other spelling")
-        if type(size) is not int or not 0 <= size <= OBJECT_LIMIT:
-            raise ValueError("impossible size")
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"frame header before byte {offset} is not one") from error
-    return Frame(sha256, size, base, offset, length)
+def _piece(file: BufferedReader, place: int) -> bytes:
+    file.seek(place)
+    return file.read(LENGTHS.size + HEADER_LIMIT)
 
 
 def read_data(file: BufferedReader, frame: Frame) -> bytes:

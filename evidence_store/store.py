@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from evidence_store import layout, rotation
 from evidence_store.errors import LockedError, TamperedError, UsageError
+from evidence_store.erase import erase
 from evidence_store.fs import Disk, disk_errors
 from evidence_store.history import (
     History,
@@ -22,10 +23,10 @@ from evidence_store.history import (
     read_history,
     store_json,
 )
-from evidence_store.keychain import KeyChain
 from evidence_store.index import Index
-from evidence_store.keys import Signer, fingerprint_of
-from evidence_store.log import ANCHOR, GAP, GENESIS, NOTED, RUN_OPEN
+from evidence_store.keychain import KeyChain
+from evidence_store.keys import PublicKey, Signer, fingerprint_of
+from evidence_store.log import ANCHOR, GAP, GENESIS, NOTED, RUN_ABORT, RUN_CLOSE, RUN_OPEN
 from evidence_store.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from evidence_store.note import Checkpoint
 from evidence_store.objects import Objects
@@ -151,8 +152,9 @@ class Store:
             if pinned and (why := history.keys.refuses(pinned)):
                 raise TamperedError(layout.ENTRIES, why, "use the key this store is signed with")
             if signer and signer.keyid != history.key.fingerprint:
+                ended = history.keys.retired_by(signer.keyid)
                 raise UsageError(
-                    f"key {signer.keyid} no longer signs {root}: leaf {history.keys.retired_by(signer.keyid)} retired it",
+                    f"key {signer.keyid} no longer signs {root}: leaf {ended} retired it",
                     f"open the store with key {history.key.fingerprint}",
                 )
             if signer is None:
@@ -178,8 +180,13 @@ class Store:
         return self._history.key.fingerprint
 
     @property
-    def keys(self) -> KeyChain:
-        """All keys of the log, the present one last, and what was revoked."""
+    def keys(self) -> list[PublicKey]:
+        """All keys of the log, the present one last."""
+        return [*self._history.keys.keys]
+
+    @property
+    def key_chain(self) -> KeyChain:
+        """All keys of the log, where each begins, and what was revoked."""
         return self._history.keys.copy()
 
     @property
@@ -250,6 +257,11 @@ class Store:
         if kind not in NOTED:
             raise UsageError(f"{kind!r} is not a kind of leaf that can be appended", f"use one of {', '.join(NOTED)}")
         return log.append(kind, own_and_given({}, predicate), dict(subject or {})).index
+
+    @property
+    def leaves(self) -> list[Leaf]:
+        """All leaves that have a checkpoint."""
+        return self._history.leaves[: self.size]
 
     def leaf_hashes(self) -> list[bytes]:
         """Hash of each leaf that has a checkpoint: what proofs are made from."""
@@ -353,6 +365,25 @@ class Store:
         held = {"tsr": token_digests(self.root), "cosig": cosignature_digests(self.root)}
         newest = {kind: found[max(found)] for kind, found in held.items() if found}
         return {"freshness": newest} if newest else {}
+
+    def erase(self, sha256s: Sequence[str], *, basis: str, approved_by: str) -> int:
+        """The bodies are gone for good, and the log says why; the place of that leaf is returned.
+
+        Raises:
+            UsageError: no reply names a body, it is not there, a run is open, or the words are missing.
+            StoreError: the disk refused; the next opening finishes it or takes it back.
+        """
+        log = self._writable()
+        kept = [self.run(run.number) for run in self._history.runs.values() if run.kept]
+        named = {line["sha256"] for run in kept for line in run.replies() if line.get("sha256") in sha256s}
+        leaf = erase(log, self._objects, sha256s, basis=basis, approved_by=approved_by, named=named)
+        self._objects = Objects(self.root, [run.number for run in kept])
+        return leaf.index
+
+    def notes(self) -> list[dict[str, Any]]:
+        """Every leaf but those of runs and the genesis, oldest first: its predicate, with its ``kind``."""
+        runs = {GENESIS, RUN_OPEN, RUN_CLOSE, RUN_ABORT, ANCHOR}
+        return [{**leaf.predicate, "kind": leaf.kind} for leaf in self._history.leaves if leaf.kind not in runs]
 
     def gaps(self) -> list[dict[str, Any]]:
         """What was recorded as not collected, oldest first: ``from``, ``to``, ``missed``, ``reason``."""

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 import stat
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from evidence_store import layout, lines, pack
+from evidence_store.attested import check_chains, check_copies, check_cosignatures, check_freshness
 from evidence_store.bodies import Bodies, Subset
+from evidence_store.cosignature import Witness
 from evidence_store.dsse import ENVELOPE_LIMIT
 from evidence_store.errors import StoreError, TamperedError, UsageError, VerificationError
 from evidence_store.fs import open_file, read_file
 from evidence_store.history import History, RunInfo, read_history
 from evidence_store.keychain import Attested
 from evidence_store.keys import fingerprint_of
-from evidence_store.log import GAP
-from evidence_store.run import PLAN_LIMIT, check_digest
+from evidence_store.log import GAP, REDACTION, RUN_OPEN
+from evidence_store.objects import Objects
+from evidence_store.redaction import check_fields
+from evidence_store.run import PLAN_LIMIT, SealedRun, check_digest
 from evidence_store.seal import facts_of
-from evidence_store.spelling import stamp, unstamp
-from evidence_store.tokens import TOKEN_LIMIT, Token, anchored, token_digests
+from evidence_store.spelling import now, stamp, unstamp
+from evidence_store.tokens import TOKEN_LIMIT, Token, anchored, copies_named, token_digests
 
 LAG_LIMIT_H = 100_000
 CLOCK_SKEW = timedelta(minutes=5)
-OTHER_FILES = (layout.NOTE_FILE, layout.TOKEN_FILE, layout.SPOOL_FILE, layout.SPOOL_LINES)
+OTHER_FILES = (
+    layout.NOTE_FILE, layout.TOKEN_FILE, layout.COSIGNATURE_FILE, layout.CHAIN_FILE,
+    layout.SPOOL_FILE, layout.SPOOL_LINES, layout.SPOOL_PACK,
+)  # fmt: skip
 PROBLEM_LIMIT = 1000
 """A store that is broken in more places is reported no further."""
 NO_ANCHOR = (
@@ -72,6 +80,10 @@ class Verification:
     """Text of the newest checkpoint, as signed."""
     stamps: tuple[dict[str, Any], ...] = field(default=())
     """Time stamps that were checked: checkpoint size, authority, time, by what."""
+    cosignatures: tuple[dict[str, Any], ...] = field(default=())
+    """Cosignatures that were checked: checkpoint size, witness, key id, time."""
+    copies: tuple[dict[str, Any], ...] = field(default=())
+    """Checkpoints held elsewhere that the log extends: where, and over how many leaves."""
 
     @property
     def ok(self) -> bool:
@@ -87,6 +99,8 @@ def verify_store(
     subset: Subset | None = None,
     tsa_roots: bytes | None = None,
     max_stamp_lag_h: float = 24,
+    witnesses: Sequence[str] = (),
+    against: Sequence[Path] = (),
 ) -> Verification:
     """Check every file of a store against its log, and the log against a key that came from elsewhere.
 
@@ -97,12 +111,15 @@ def verify_store(
         subset: only these of the bodies.
         tsa_roots: PEM root certificates of the time-stamp authorities.
         max_stamp_lag_h: a run that was stamped later than this is a problem, unless the store's own policy is stricter.
+        witnesses: verifier keys of witnesses, obtained outside the store; each must have cosigned.
+        against: checkpoints held elsewhere, or folders of them; the log must extend each.
 
     Raises:
         UsageError: there is nothing to verify at ``path``, or the key is not a fingerprint.
     """
     root = Path(path).absolute()
     pinned = fingerprint_of(key) if key is not None else None
+    cosigners = [Witness.parse(text) for text in witnesses]
     if not 0 < max_stamp_lag_h <= LAG_LIMIT_H:
         raise UsageError(f"a lag of {max_stamp_lag_h} hours is impossible", "give hours above 0, such as 24")
     if not root.is_dir():
@@ -112,11 +129,15 @@ def verify_store(
     if history is None:
         return check.outcome(None, False, ())
     check.runs(history, read_data, subset)
-    stamps = check.stamps(history, tsa_roots, timedelta(hours=max_stamp_lag_h))
+    stamps = check.stamps(history, tsa_roots)
+    cosignatures = check.cosignatures(history, cosigners)
+    copies = tuple(check_copies(history, against, check.report, check.warnings.append))
+    check.outside(history, stamps, cosignatures, copies, tsa_roots, timedelta(hours=max_stamp_lag_h))
     check.clock(history)
-    attested = [(entry["checkpointSize"], unstamp(entry["time"])) for entry in stamps]
+    check.rulers(history)
+    attested = [(entry["checkpointSize"], unstamp(entry["time"])) for entry in (*stamps, *cosignatures)]
     check.keys(history, pinned, attested)
-    return check.outcome(history, pinned is not None and not history.keys.refuses(pinned), stamps)
+    return check.outcome(history, pinned is not None and not history.keys.refuses(pinned), stamps, cosignatures, copies)
 
 
 class _Check:
@@ -128,6 +149,8 @@ class _Check:
         self.warnings: list[str] = []
         self.replies = 0
         self.bodies = 0
+        self.erased: dict[int, int] = {}
+        """Replies whose body was erased, by the leaf that says so."""
 
     def report(self, path: str, what: str) -> None:
         if len(self.problems) < PROBLEM_LIMIT:
@@ -146,6 +169,18 @@ class _Check:
             self.report(path, str(error))
         except OSError as error:
             self.report(path, f"cannot be read ({error.strerror})")
+
+    def rulers(self, history: History) -> None:
+        """A run that says its ruler is not that of the run before is announced by a leaf between the two."""
+        ruler = announced = None
+        for leaf in history.leaves:
+            if leaf.kind == "config-change":
+                announced = leaf.predicate.get("to")
+            elif leaf.kind == RUN_OPEN and "ruler" in leaf.predicate:
+                if ruler not in (None, leaf.predicate["ruler"]) and announced != leaf.predicate["ruler"]:
+                    what = f"leaf {leaf.index} opens a run that measures otherwise than before, and no leaf announces it"
+                    self.report(layout.ENTRIES, what)
+                ruler = leaf.predicate["ruler"]
 
     def history(self) -> History | None:
         """Read the log, and look for files that belong to nothing."""
@@ -179,15 +214,17 @@ class _Check:
         """Report everything that no store has, and every link; what is missing shows when it is read."""
         runs = history.runs if history else {}
         expected = {layout.run_name(run.number) for run in runs.values() if run.kept}
-        files = {*layout.FILES, layout.LOCK, layout.INDEX, layout.SPOOLED_NOTE, layout.SPOOLED_REPLY, layout.SPOOLED_TRUST}
+        files = {*layout.FILES, layout.LOCK, layout.INDEX}
+        files |= {layout.SPOOLED_NOTE, layout.SPOOLED_REPLY, layout.SPOOLED_TRUST}
         files |= {f"{run}/{name}" for run in expected for name in layout.RUN_FILES}
+        files |= {f"{layout.run_name(run.number)}/{layout.SEED}" for run in runs.values() if layout.SEED in run.subject}
         folders = {*layout.FOLDERS} | expected
         open_runs = [run.number for run in runs.values() if run.state == "open"]
         if _being_written(self.root):
             # A run gets its name before its leaf is written.
             named = {layout.run_name(number) for number in open_runs}
             folders |= named
-            files |= {f"{run}/{file}" for run in named for file in layout.RUN_FILES}
+            files |= {f"{run}/{file}" for run in named for file in (*layout.RUN_FILES, layout.SEED)}
         spooled = False
         unknown: set[str] = set()
         for name, mode in listed:
@@ -206,6 +243,8 @@ class _Check:
                 self.report(name, "is neither a file nor a folder")
             elif name not in files and not any(pattern.fullmatch(name) for pattern in OTHER_FILES):
                 self.report(name, "is not part of a store")
+        if any(layout.SPOOL_PACK.fullmatch(name) for name, _ in listed):
+            self.warnings.append("an erasure was interrupted; opening the store for writing finishes it or takes it back")
         if open_runs or spooled:
             which = f" {open_runs[-1]}" if open_runs else ""
             self.warnings.append(f"run{which} is open; what it holds is not sealed yet")
@@ -213,6 +252,7 @@ class _Check:
     def runs(self, history: History, read_data: bool, subset: Subset | None) -> None:
         """Check the files of every sealed run, oldest first."""
         bodies = Bodies(self.root)
+        objects = Objects(self.root, [run.number for run in history.runs.values() if run.kept])
         for run in history.runs.values():
             if not run.kept:
                 continue
@@ -234,12 +274,17 @@ class _Check:
                     count += 1
                     bodies.add(run.number, frame)
                 self.bodies += count
-                if run.closing.get("objects") != {"count": count, "size": size}:
+                if run.objects != {"count": count, "size": size}:
                     raise ValueError("does not hold as many objects as the log says")
             self._lines(run, layout.RESULTS, None)
             self._lines(run, layout.MANIFEST, bodies)
+            if layout.SEED in run.subject or "spans" in run.closing:
+                with self.noting(f"{folder}/{layout.SEED}"):
+                    check_fields(SealedRun(self.root, run, objects), read_data, self.report)
         if read_data:
             bodies.check(self.report, subset)
+        for leaf, count in sorted(self.erased.items()):
+            self.warnings.append(f"{count} replies rest on a body that was erased under leaf {leaf}")
 
     def _lines(self, run: RunInfo, stream: str, places: Container[str] | None) -> None:
         """Check one stream of lines; with ``places``, that the bodies they name are kept."""
@@ -249,22 +294,28 @@ class _Check:
             if not isinstance(facts, dict) or type(facts.get("size")) is not int:
                 raise ValueError("is not described by its leaf")
             check_digest(file, _subject(run, stream + layout.PACKED))
-            found = lines.measure(self._parsed(lines.read(file, facts["size"]), name, places))
+            look = functools.partial(self._look, name, places, run.erased)
+            found = lines.check(file, facts["size"], look)
             if found.sha256 != _subject(run, stream) or facts_of(found) != facts:
                 raise ValueError("does not hold the lines the log promises")
 
-    def _parsed(self, found: Iterable[bytes], name: str, places: Container[str] | None) -> Iterator[bytes]:
-        for number, line in enumerate(found):
-            value = lines.parse(number, line)
-            yield line
+    def _look(
+        self, name: str, places: Container[str] | None, erased: Mapping[str, int], first: int, some: list[bytes]
+    ) -> None:
+        """Lines are lines, and the bodies they name are kept."""
+        for number, line in enumerate(lines.parse_all(first, some), first):
+            sha256 = line.get("sha256")
             if places is None:
                 continue
             self.replies += 1
-            sha256 = value.get("sha256")
-            if sha256 is not None and (not isinstance(sha256, str) or sha256 not in places):
+            if type(sha256) is str and sha256 in places:
+                continue
+            if isinstance(sha256, str) and sha256 in erased:
+                self.erased[erased[sha256]] = self.erased.get(erased[sha256], 0) + 1
+            elif sha256 is not None:
                 self.report(name, f"line {number} names body {str(sha256)[:64]!a}, which no pack up to this run holds")
 
-    def stamps(self, history: History, roots: bytes | None, limit: timedelta) -> tuple[dict[str, Any], ...]:
+    def stamps(self, history: History, roots: bytes | None) -> tuple[dict[str, Any], ...]:
         """Check time stamps: those the log names must be there, and each must be over its checkpoint, in time."""
         named: dict[Token, str] = {}
         present: dict[Token, str] = {}
@@ -279,18 +330,22 @@ class _Check:
                 self.report(layout.token_name(*token), "is not the reply the log names")
         for token in present.keys() - named.keys():
             self.warnings.append(f"{layout.token_name(*token)} is not named in the log yet")
+        chain, revoked = b"", dict[Any, datetime]()
+        with self.noting(layout.CHECKPOINTS):
+            chain, revoked = check_chains(self.root, history, roots, self.report, self.warnings.append)
         checked = []
         for token in sorted(present):
             with self.noting(layout.token_name(*token)):
-                checked += self._token(*token, roots)
+                checked += self._token(*token, roots, chain, revoked)
         if present and roots is None:
             self.warnings.append(f"{len(present)} time stamps are present, but no roots were given to check them with")
-        self._lag(history, checked, limit)
         return tuple(checked)
 
-    def _token(self, size: int, authority: str, roots: bytes | None) -> list[dict[str, Any]]:
+    def _token(
+        self, size: int, authority: str, roots: bytes | None, chain: bytes, revoked: Mapping[Any, datetime]
+    ) -> list[dict[str, Any]]:
         # Imported here: a store without time stamps verifies without the library for them.
-        from evidence_store.timestamps import check_token, note_of, read_imprint
+        from evidence_store.timestamps import check_token, note_of, read_imprint, signer_of
 
         note = note_of(self.root, size)
         reply = read_file(self.root, layout.token_name(size, authority), TOKEN_LIMIT)
@@ -298,28 +353,58 @@ class _Check:
             if read_imprint(reply) != hashlib.sha256(note).digest():
                 raise ValueError("is not a time stamp over its checkpoint")
             return []
-        found = check_token(reply, note, roots)
+        found = check_token(reply, note, roots, chain)
+        moment = revoked.get(signer_of(reply))
+        if moment is not None and moment <= found.time:
+            raise ValueError(f"was signed with a certificate that was revoked on {stamp(moment)}")
         return [{"checkpointSize": size, "authority": authority, "time": stamp(found.time), "by": found.checked_by}]
 
-    def _lag(self, history: History, checked: list[dict[str, Any]], limit: timedelta) -> None:
+    def cosignatures(self, history: History, witnesses: Sequence[Witness]) -> tuple[dict[str, Any], ...]:
+        """Check cosignatures: those the log names must be there, and those of pinned witnesses must verify."""
+        with self.noting(layout.CHECKPOINTS):
+            return tuple(check_cosignatures(self.root, history, witnesses, self.report, self.warnings.append))
+        return ()
+
+    def outside(
+        self,
+        history: History,
+        stamps: Sequence[Mapping[str, Any]],
+        cosignatures: Sequence[Mapping[str, Any]],
+        copies: Sequence[Mapping[str, Any]],
+        roots: bytes | None,
+        limit: timedelta,
+    ) -> None:
+        """Hold the times that runs claim against those of others, and say what nobody outside has seen."""
         demanded: dict[str, Any] = {}
         with self.noting(layout.ENTRIES):
             demanded = timestamp_policy(history.policy)
         if "maxLagHours" in demanded:
             limit = min(limit, timedelta(hours=demanded["maxLagHours"]))
+        seen = [(entry["checkpointSize"], unstamp(entry["time"])) for entry in (*stamps, *cosignatures)]
+        stamped = max((entry["checkpointSize"] for entry in stamps), default=0)
+        covered = max((*(size for size, _ in seen), *(copy["size"] for copy in copies)), default=0)
+        bare = []
         for run in history.runs.values():
             if run.closed_on is None:
                 continue
-            times = [unstamp(entry["time"]) for entry in checked if entry["checkpointSize"] > run.closing["index"]]
-            where = layout.run_name(run.number)
-            if not times and demanded.get("required") is True:
+            end, where = run.closing["index"], layout.run_name(run.number)
+            times = [moment for size, moment in seen if size > end]
+            if end >= stamped and demanded.get("required") is True:
                 self.report(where, "no time stamp that was checked covers it, and the store's policy demands one")
+            elif end >= stamped and roots is not None and "maxLagHours" in demanded and now() - run.closed_on > limit:
+                self.report(where, f"no time stamp covers it, and the store's policy demands one within {limit}")
             if times and min(times) - run.closed_on > limit:
                 self.report(where, f"was stamped {min(times) - run.closed_on} after the time it claims")
             if times and run.closed_on - min(times) > CLOCK_SKEW:
                 self.report(where, f"claims a time {run.closed_on - min(times)} after the stamp that covers it")
-        if not checked:
+            bare += [run.number] if end >= covered else []
+        if not covered:
             self.warnings.append(NO_ANCHOR)
+        elif bare:
+            runs = f"run {bare[0]} is" if len(bare) == 1 else f"runs {bare[0]} to {bare[-1]} are"
+            self.warnings.append(f"{runs} covered by no outside anchor that was checked, and could be cut off unseen")
+        with self.noting(layout.CHECKPOINTS):
+            check_freshness(self.root, history, stamps, cosignatures, CLOCK_SKEW, self.report)
 
     def keys(self, history: History, pinned: str | None, attested: Attested) -> None:
         """Report what hangs on a revoked key, and a pin that leads nowhere."""
@@ -330,26 +415,42 @@ class _Check:
         for what in history.keys.discounted(attested):
             self.report(layout.ENTRIES, what)
 
+    def _copies(self, history: History) -> dict[str, Any]:
+        """Where the log says that copies of checkpoints are: where an auditor asks for them."""
+        with self.noting(layout.ENTRIES):
+            named = copies_named(history.leaves)
+            return {"copies": named} if named else {}
+        return {}
+
     def clock(self, history: History) -> None:
         """Warn where the writer's clock went back."""
         for before, after in zip(history.leaves, history.leaves[1:], strict=False):
             if after.recorded_on < before.recorded_on:
                 self.warnings.append(f"the clock went back between leaf {before.index} and leaf {after.index}")
 
-    def outcome(self, history: History | None, pinned: bool, stamps: tuple[dict[str, Any], ...]) -> Verification:
+    def outcome(
+        self,
+        history: History | None,
+        pinned: bool,
+        stamps: tuple[dict[str, Any], ...],
+        cosignatures: tuple[dict[str, Any], ...] = (),
+        copies: tuple[dict[str, Any], ...] = (),
+    ) -> Verification:
         facts: dict[str, Any] = {}
         if history is not None:
             states = [run.state for run in history.runs.values()]
             facts = {
                 "origin": history.origin,
                 "key": history.key.fingerprint,
-                **({"earlierKeys": earlier} if (earlier := [key.fingerprint for key in history.keys.keys[:-1]]) else {}),
+                **history.keys.earlier(),
                 "size": history.checkpoint.size,
                 "root": history.checkpoint.root.hex(),
                 "first": stamp(history.leaves[0].recorded_on),
                 "last": stamp(history.leaves[-1].recorded_on),
                 "runs": {state: states.count(state) for state in ("complete", "aborted", "open")},
                 "gaps": sum(leaf.kind == GAP for leaf in history.leaves),
+                **self._copies(history),
+                "erasures": sum(leaf.kind == REDACTION for leaf in history.leaves),
             }
         problems = tuple(sorted(self.problems, key=lambda problem: (problem.path, problem.what)))
         return Verification(
@@ -363,6 +464,8 @@ class _Check:
             len(history.leaves) if history else 0,
             history.checkpoint.text() if history else "",
             stamps,
+            cosignatures,
+            copies,
         )
 
 

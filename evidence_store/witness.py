@@ -261,7 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.close_connection = True
         length = self.headers.get("Content-Length", "")
-        if self.path.rpartition("/")[2] != "add-checkpoint":
+        if self.path != "/add-checkpoint":
             return self._say(Answer(404, b"only add-checkpoint is served\n"))
         if not re.fullmatch("[0-9]{1,9}", length):
             return self._say(Answer(411, b"the length of the request is missing\n"))

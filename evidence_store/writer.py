@@ -80,7 +80,8 @@ class LogWriter:
             finally:
                 disk.close(handle, path)
             self.publish(tree)
-        except StoreError:
+        except BaseException:
+            # Also when a person interrupts: the next leaf must never follow one that was not acknowledged.
             self._failed = True
             if not self._published(tree.size):
                 with suppress(StoreError):

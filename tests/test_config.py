@@ -118,6 +118,14 @@ def test_a_right_configuration_is_read_as_it_is_written(tmp_path: Path) -> None:
     assert (config.daemon.time_zone.key, str(config.daemon.healthz)) == ("Europe/Berlin", "127.0.0.1:9464")
 
 
+def test_a_key_may_be_named_by_a_uri(tmp_path: Path) -> None:
+    plain = "key: {file: a.key, passphrase: env:PASS}"
+    config = load(write(tmp_path, RIGHT.replace(plain, "key: {uri: awskms:alias/affidavit}")))
+    assert (config.key.uri, config.key.file, config.key.passphrase) == ("awskms:alias/affidavit", None, None)
+    config = load(write(tmp_path, RIGHT.replace(plain, "key: {uri: 'hsm:2?label=audit', pin: env:PIN}")))
+    assert (config.key.uri, config.key.pin) == ("hsm:2?label=audit", SecretRef("env", "PIN"))
+
+
 LEAST = """\
 version: 1
 organisation: Example Ltd
@@ -181,6 +189,34 @@ WRONG: list[tuple[str, str, str, str, str]] = [
         "@key: {file: a.key}",
         "key",
         "passphrase is missing",
+    ),
+    (
+        "a PIN without a token",
+        "key: {file: a.key, passphrase: env:PASS}",
+        "key: {file: a.key, passphrase: env:PASS, @pin: env:PIN}",
+        "key.pin",
+        "does not belong to a key in a file",
+    ),
+    (
+        "a file beside a KMS",
+        "key: {file: a.key, passphrase: env:PASS}",
+        "key: {uri: awskms:alias/x, @file: a.key}",
+        "key.file",
+        "does not belong to a key in a KMS",
+    ),
+    (
+        "a token without PIN",
+        "key: {file: a.key, passphrase: env:PASS}",
+        "@key: {uri: 'hsm:1?label=audit'}",
+        "key",
+        "pin is missing",
+    ),
+    (
+        "another kind of key",
+        "key: {file: a.key, passphrase: env:PASS}",
+        "key: {@uri: gnupg:abc}",
+        "key.uri",
+        "",
     ),
     ("no kind", "  - {name: here, kind: host}", "  - @{name: here}", "connections[1]", "kind is missing"),
     (
@@ -768,9 +804,9 @@ def test_every_key_of_the_schema_appears_in_the_example() -> None:
 
 
 def test_the_example_holds_when_its_comments_are_taken_up(tmp_path: Path) -> None:
-    """What stands there as a comment is right too; profile and key exclude one another, so the profile stays out."""
+    """What stands there as a comment is right too; what excludes one another stays out."""
     text = EXAMPLE.read_text("utf-8").replace("authorities: []", "authorities:").replace("disabled: []", "disabled:")
-    text = re.sub(r"^ *# profile:.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^ *# (profile|uri|pin):.*$", "", text, flags=re.MULTILINE)
     config = load(write(tmp_path, re.sub(r"^( *)# (?= *(- )?[a-z_]+: )", r"\1", text, flags=re.MULTILINE)))
     aws = config.connections[0]
     assert isinstance(aws, AwsConnection)

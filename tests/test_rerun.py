@@ -33,6 +33,13 @@ def named(group: Record, *, starts: str = "/") -> Verdict:
     return ok("it is") if group["logGroupName"].startswith(starts) else fail("it is not")
 '''
 
+HOUSE_EXAMPLES = """\
+aws.house.named:
+  - {outcome: pass, row: {logGroupName: /app}}
+  - {outcome: fail, row: {logGroupName: app}}
+  - {outcome: unknown, row: {logGroupName: {$gap: {kind: denied, reason: it was refused, operation: "logs:X"}}}}
+"""
+
 ELSEWHERE = """
 import datetime, socket, sys, time
 
@@ -63,6 +70,13 @@ else:
 from collector.cli import main
 sys.exit(main(sys.argv[1:]))
 """
+
+
+def add_house(office: Office) -> None:
+    """A folder of checks of the house's own, as its configuration names it."""
+    (office.folder / "house" / "examples").mkdir(parents=True)
+    (office.folder / "house" / "groups.py").write_text(HOUSE)
+    (office.folder / "house" / "examples" / "groups.yaml").write_text(HOUSE_EXAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +180,7 @@ def test_what_is_not_installed_any_more_is_said_with_the_way_out(office: Office,
 def test_checks_of_a_house_are_sealed_and_reperformed_from_the_seal(tmp_path: Path) -> None:
     with cloud() as aws:
         office = Office(tmp_path / "office", aws.endpoint, more="plugins: {folders: [house]}")
-        (office.folder / "house").mkdir()
-        (office.folder / "house" / "groups.py").write_text(HOUSE)
+        add_house(office)
         said = office.run("--check", "aws.house.*")
     assert said.code == 0, said
     assert {finding["outcome"] for finding in office.lines("finding")} == {"PASS"}

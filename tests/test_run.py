@@ -271,7 +271,7 @@ def test_kill_9_at_random_moments_loses_nothing_that_was_sealed(tmp_path: Path) 
             before, seen = len(office.states()), len(aws.requests)
             process = office.start("run", *LOGS)
             if round_ % 2:
-                time.sleep(moments.uniform(0.3, 1.0))
+                time.sleep(moments.uniform(0.2, 0.9))
             else:
                 aws.wait_for(seen + moments.randint(1, 14))
             process.kill()
@@ -320,7 +320,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_two_lines_and_leaves_the_store_who
     assert said.code == 1
     needed = 1_000 - disk.left
     sealed = files_of(office.store, ("runs",))
-    for writes in range(0, needed, max(1, needed // 8)):
+    for writes in range(0, needed, max(1, needed // 6)):
         said, _ = run(writes)
         assert (said.code, said.out) == (3, "")
         assert re.search(r"^error: cannot write .*: No space left on device\nnext:  free some", said.err, re.MULTILINE)

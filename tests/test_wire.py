@@ -35,7 +35,8 @@ def test_a_reply_line_says_what_was_asked_and_what_came_back() -> None:
     assert ledger.objects == {hashlib.sha256(b'{"a": 1}').hexdigest(): b'{"a": 1}'}
     assert wire.conclude(exchange, token_out="t2", last=False) == 0
     line = ledger.lines[0]
-    assert {name: line[name] for name in ("task", "caller", "op", "params", "region", "endpoint", "method", "page")} == {
+    names = ("task", "caller", "op", "params", "region", "endpoint", "method", "page")
+    assert {name: line[name] for name in names} == {
         "task": "t.a.things@here/1/home", "caller": "arn:someone", "op": "x:List", "params": {"Limit": 5},
         "region": "home", "endpoint": "https://x.example.org", "method": "GET", "page": 2,
     }  # fmt: skip

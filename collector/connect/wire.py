@@ -18,9 +18,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from collector.api import Redaction
+from collector import privacy
+from collector.api import Personal, Redaction
 from collector.connect import redact
 from collector.model import GapKind, Task, Unavailable, stamp
+from evidence_store.errors import ErasedError
+from evidence_store.spans import Cut
 
 KEPT_HEADERS = (
     "content-type",
@@ -54,6 +57,9 @@ class Ledger(Protocol):
 
     def add_reply(self, line: Mapping[str, Any]) -> int:
         """Keep one reply line; return its number."""
+
+    def add_spans(self, body: bytes, cut: Cut) -> dict[str, Any]:
+        """Commit to the personal fields of a body; return what its reply line says of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +194,12 @@ class LiveWire(Wire):
         redactions: Iterable[Redaction] = (),
         *,
         stop: threading.Event | None = None,
+        personal: Iterable[Personal] = (),
     ) -> None:
         super().__init__(task)
         self._ledger = ledger
         self._redactions = tuple(redactions)
+        self._personal = tuple(personal)
         self._stop = stop or threading.Event()
 
     def exchange(self, ask: Ask, send: Callable[[], Answer]) -> Exchange:
@@ -239,6 +247,8 @@ class LiveWire(Wire):
             "size": len(body),
             "redactions": redactions,
         }
+        if answer.status is not None and (cut := privacy.find(self._personal, ask.operation, body)):
+            line |= self._ledger.add_spans(body, cut)
         if answer.failure or answer.detail:
             line |= {"failure": answer.failure, "detail": answer.detail}
         kept = Answer(answer.status, body, kept_headers(answer.headers), answer.endpoint, answer.failure, answer.detail)
@@ -274,14 +284,23 @@ class ReplayWire(Wire):
             if not waiting:
                 raise Unavailable(GapKind.MALFORMED, "the recording holds no reply to this request", ask.operation)
             line = waiting.popleft()
+        if "redacted" in line:
+            return Exchange(dict(line), self._answer(line, ask, line["redacted"]))
         if line["sha256"] is None and line["status"] is not None:
             self.conclude(Exchange(dict(line), Answer(line["status"])), last=False)
             raise Unavailable(GapKind.MALFORMED, "the reply is not JSON, so its secrets cannot be found", ask.operation)
-        body = self._body(line["sha256"]) if line["sha256"] else b""
-        answer = Answer(
-            line["status"], body, line["headers"], line["endpoint"], line.get("failure", ""), line.get("detail", "")
+        return Exchange(dict(line), self._answer(line, ask, line["sha256"]))
+
+    def _answer(self, line: Mapping[str, Any], ask: Ask, body: str | None) -> Answer:
+        """What was received; a body that was erased, or left out whole, is a gap that says so."""
+        try:
+            content = self._body(body) if body else b""
+        except ErasedError as error:
+            self.conclude(Exchange(dict(line), Answer(line["status"])), last=False)
+            raise Unavailable(GapKind.LEFT_OUT, error.what, ask.operation) from error
+        return Answer(
+            line["status"], content, line["headers"], line["endpoint"], line.get("failure", ""), line.get("detail", "")
         )
-        return Exchange(dict(line), answer)
 
     def _number(self, exchange: Exchange) -> int:
         return int(exchange.line["i"])

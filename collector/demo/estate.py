@@ -96,6 +96,8 @@ USERS: tuple[tuple[str, bool, bool, int | None, int | None, int | None], ...] = 
     ("fritz", False, False, None, 30, 120),
     ("gerda", True, True, 1, 89, 0),
     ("hugo", True, False, 150, None, None),
+    ("ines", True, True, 3, None, None),
+    ("jan", True, True, 12, 60, 2),
     ("build-bot", False, False, None, 45, 0),
     ("backup-bot", False, False, None, 200, 200),
 )
@@ -211,6 +213,10 @@ def _buckets(client: Client, seeded: Seeded) -> None:
         "images",
         "models",
         "legal",
+        "payslips",
+        "snapshots",
+        "telemetry",
+        "vendors",
     ):
         _bucket(client("s3", HOME), HOME, name)
         s3 = client("s3", HOME)
@@ -348,7 +354,7 @@ def _storage(client: Client, seeded: Seeded) -> None:
     seeded.expect("ebs-encryption-default", bad="ec2.ebs-default-encryption")
     for region in REGIONS:
         ec2 = client("ec2", region)
-        for number in range(5):
+        for number in range(9):
             encrypted = number != 3
             volume = ec2.create_volume(AvailabilityZone=f"{region}a", Size=8, Encrypted=encrypted)["VolumeId"]
             seeded.made()
@@ -401,7 +407,7 @@ def _databases(client: Client, seeded: Seeded) -> None:
 def _logs(client: Client, seeded: Seeded) -> None:
     for region in REGIONS:
         logs = client("logs", region)
-        for name, days in (("/app/web", 365), ("/app/worker", 400), ("/app/debug", 7), ("/app/forever", None)):
+        for name, days in (("/app/web", 365), ("/app/worker", 400), ("/app/debug", 7), ("/app/forever", None), ("/app/jobs", 731)):
             logs.create_log_group(logGroupName=name)
             if days:
                 logs.put_retention_policy(logGroupName=name, retentionInDays=days)

@@ -296,7 +296,7 @@ def _page(folder: Path, fingerprint: str) -> Path:
 
     verification = verify_store(folder / "store", key=fingerprint)
     with Store.open(folder / "store") as store:
-        data = from_run(store.run(), verification, key=fingerprint)
+        data = from_run(store.run(), verification, key=fingerprint, notes=store.notes())
     target = folder / "report.html"
     target.write_text(page.render(data), "utf8")
     return target

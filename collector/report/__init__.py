@@ -6,6 +6,7 @@ was promised is silently missing.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import orjson
 
 from collector.controls import Result
 from collector.model import GapKind, Outcome, Row
+from collector.suppressions import suppressed
 
 OUTCOMES = (Outcome.ERROR, Outcome.UNKNOWN, Outcome.FAIL, Outcome.PASS, Outcome.SKIP)
 """Unread first: the order of every list in a report."""
@@ -159,6 +161,10 @@ class ReportData:
     """As sealed: by framework, in the order of its catalogue."""
     replies: tuple[Row, ...]
     """Custody of every reply, without bodies and headers."""
+    certificates: tuple[Row, ...] = ()
+    """Per check: its examples by outcome, and its flaw when it did not do what they say in this run."""
+    suppressions: tuple[Row, ...] = ()
+    """What was not shown, and how the measurement changed up to this run: ``{side, what, name, reason, by}``."""
 
     @property
     def complete(self) -> bool:
@@ -181,6 +187,16 @@ class ReportData:
         return tables
 
     @property
+    def stopped_passes(self) -> int:
+        """How many findings would have passed, had what they rest on been proven."""
+        return sum(finding.get("seen") == "PASS" for finding in self.findings)
+
+    @property
+    def flawed_checks(self) -> tuple[str, ...]:
+        """Checks whose PASS counted for nothing in this run, with why."""
+        return tuple(f"{row['check']}: {row['flaw']}" for row in self.certificates if row["flaw"])
+
+    @property
     def silent_checks(self) -> tuple[str, ...]:
         """Checks that were planned and gave no finding: not read."""
         heard = {finding["check"] for finding in self.findings}
@@ -195,11 +211,16 @@ class ReportData:
         return f"this run was {self.state} ({reason}): what was fetched is kept, and nothing follows from the rest"
 
 
-def from_run(run: SealedRun, verification: Verification | None, *, key: str = "") -> ReportData:
-    """The report of a sealed run; ``key`` is the fingerprint of the key its store is signed with."""
+def from_run(
+    run: SealedRun, verification: Verification | None, *, key: str = "", notes: Iterable[Mapping[str, Any]] = ()
+) -> ReportData:
+    """The report of a sealed run.
+
+    ``key`` is the fingerprint of the key its store is signed with, ``notes`` are the leaves that record a fact.
+    """
     return build(
         orjson.loads(run.plan()), run.opening, run.closing, run.replies(), run.results(), verification,
-        run=run.number, state=run.state, key=key,
+        run=run.number, state=run.state, key=key, notes=notes,
     )  # fmt: skip
 
 
@@ -214,9 +235,10 @@ def build(
     run: int,
     state: str,
     key: str = "",
+    notes: Iterable[Mapping[str, Any]] = (),
 ) -> ReportData:
     """The report of what a run sealed; without a verification its seal counts as not verified."""
-    shelves: dict[str, list[Row]] = {"finding": [], "gap": [], "population": [], "control": []}
+    shelves: dict[str, list[Row]] = {"finding": [], "gap": [], "population": [], "certificate": [], "control": []}
     strangers: Counter[str] = Counter()
     for line in results:
         kind = str(line.get("kind"))
@@ -231,7 +253,8 @@ def build(
         run, state, plan, opening, closing, _seal(verification, strangers, key),
         tuple(sorted(shelves["finding"], key=lambda row: order.get(row["outcome"], -1))),
         (*_lost(plan, populations, state), *gaps), tuple(populations), tuple(shelves["control"]),
-        tuple(_without(line, "headers", *NOT_SEALED) for line in replies),
+        tuple(_without(line, "headers", *NOT_SEALED) for line in replies), tuple(shelves["certificate"]),
+        tuple(suppressed(plan, (note for note in notes if note["index"] <= closing.get("index", sys.maxsize)))),
     )  # fmt: skip
 
 

@@ -26,9 +26,13 @@ def document(report: ReportData) -> Row:
         "counts": report.counts,
         "gaps": list(report.gaps),
         "silent_checks": list(report.silent_checks),
+        "stopped_passes": report.stopped_passes,
+        "flawed_checks": list(report.flawed_checks),
         "findings": list(report.findings),
         "controls": list(report.controls),
         "populations": list(report.populations),
+        "certificates": list(report.certificates),
+        "suppressions": list(report.suppressions),
     }
 
 

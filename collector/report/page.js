@@ -330,9 +330,12 @@ const sections = [
   ["unread", "Not read", data.gaps.length + data.silent_checks.length, [
     data.gaps.length ? [h("p", { class: "lead" }, "Nothing is concluded from what stands here" + (data.state === "complete" ? "; every check that needed it says UNKNOWN." : ".")), gapTable(data.gaps, true)]
       : h("p", { class: "lead" }, data.state === "complete" ? `All ${many(data.tasks.length, "planned list")} were read to the end.` : "No gap is on record; the run was aborted, see above."),
+    data.stopped_passes > 0 && h("p", null, `${many(data.stopped_passes, "finding")} would have passed, had what they rest on been read.`),
+    data.flawed_checks.length > 0 && [h("h3", null, "Checks that did not do what their examples say: their PASS counts for nothing"), data.flawed_checks.map((flaw) => h("p", null, flaw))],
     data.silent_checks.length > 0 && [h("h3", null, "Checks that were planned and gave no result"), h("p", null, data.silent_checks.map((id, place) => [place ? ", " : "", checkLink(id)]))],
     data.disabled.length > 0 && [h("h3", null, "Checks that were switched off"), h("table", { id: "disabled" }, h("thead", null, h("tr", null, ["Check", "Reason given", "By"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, data.disabled.map((item) => h("tr", null, h("td", null, code(item.id)), h("td", null, item.reason), h("td", null, item.by)))))],
     data.selection && h("p", { class: "note" }, `Only a part was asked for: ${data.selection}.`),
+    data.suppressions.length > 0 && [h("h3", null, "What you were not shown, and how the measurement changed"), h("table", { id: "suppressions" }, h("thead", null, h("tr", null, ["What", "Name", "In words", "By", "When"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, data.suppressions.map((item) => h("tr", null, h("td", null, item.what), h("td", null, code(item.name)), h("td", null, item.reason), h("td", null, item.by || "not stated"), h("td", null, item.when || "in this run")))))],
   ]],
   ["controls", "Controls", data.controls.length, [
     h("p", { class: "lead" }, "Open a control to see what was looked at, what remains, and what a person still asks.", h("span", { class: "screen" }, " Print shows what is open.")),

@@ -73,6 +73,10 @@ def _gaps(console: Console, report: ReportData) -> None:
         _print(console, table, len(report.gaps) - SHOWN)
     elif report.complete:
         _line(console, "\nEverything that was planned was read to its end.")
+    if report.stopped_passes:
+        _line(console, f"\n{report.stopped_passes} findings would have passed, had what they rest on been read.")
+    for flaw in report.flawed_checks:
+        _line(console, f"Counts for nothing in this run: {flaw}", STYLES["UNKNOWN"])
     if report.silent_checks:
         _line(console, f"\nNot read, no result at all: {', '.join(report.silent_checks)}", STYLES["UNKNOWN"])
 

@@ -217,7 +217,8 @@ def test_leaves_of_another_store_by_the_same_key_are_refused(sealed: Path, signe
         ("run-open", {"run": 9}, {"plan.json": "ab" * 32}, "out of turn"),
         ("run-open", {"run": 4}, {}, "without a plan"),
         ("genesis", {}, {}, "second genesis"),
-        ("key-transition", {}, {}, "does not know"),
+        ("key-transition", {}, {}, "no transition"),
+        ("redaction-of-another-kind", {}, {}, "does not know"),
         ("run-abort", {"run": True}, {}, "not open"),
     ],
 )

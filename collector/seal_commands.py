@@ -1,0 +1,124 @@
+"""What the commands about the seal do: keys here, each other kind below. Results to standard output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from collector.config import load as load_config
+from collector.console import say
+from collector.errors import ConfigError
+from collector.secrets import SecretRef
+
+if TYPE_CHECKING:
+    from evidence_store.keychain import KeyChain
+    from evidence_store.keys import PublicKey
+
+Arguments = argparse.Namespace
+
+
+def key_new(arguments: Arguments) -> int:
+    """A new key in a file; its fingerprint is printed."""
+    from evidence_store.keys import create_key_file
+
+    passphrase = SecretRef.parse(arguments.secret).resolve(Path()).reveal().encode()
+    print(f"key fingerprint {create_key_file(arguments.file, passphrase)}")
+    say(f"wrote {arguments.file}; keep a copy of it and of its passphrase, each in another place")
+    return 0
+
+
+def key_show(arguments: Arguments) -> int:
+    """The key that signs and, where there is a store, the keys it was signed with."""
+    from collector.signing import signer
+    from evidence_store.store import Store
+
+    config = load_config(_existing(arguments.config))
+    public, origin = signer(config).public, config.store.origin
+    chain = None
+    if (config.store.path / "STORE.json").exists():
+        with Store.open(config.store.path) as store:
+            chain, origin = store.key_chain, store.origin
+    document = {
+        "schema": "affidavit.key/1",
+        "signer": _described(public, origin),
+        "store": _links(chain) if chain else None,
+    }
+    if arguments.json:
+        print(json.dumps(document))
+        return 0
+    for name, value in _described(public, origin).items():
+        print(f"{name:<12}{value}" if name != "pem" else value, end="\n" if name != "pem" else "")
+    for link in _links(chain) if chain else ():
+        words = f"signs from leaf {link['fromIndex']}"
+        if "retiredBy" in link:
+            words += f", retired by leaf {link['retiredBy']}"
+        if "revokedBy" in link:
+            words += f", revoked by leaf {link['revokedBy']}: good up to leaf {link['lastGoodIndex']}"
+        print(f"{link['fingerprint']}  {words}")
+    if chain and chain.current.fingerprint != public.fingerprint:
+        say("the configuration names another key than the one that signs the store")
+    return 0
+
+
+def key_rotate(arguments: Arguments) -> int:
+    """The store is signed by another key from now on."""
+    from collector.signing import opened, signer
+    from evidence_store.store import Store
+
+    config = load_config(_existing(arguments.config))
+    secret = SecretRef.parse(arguments.secret) if arguments.secret else None
+    new = opened(arguments.new, secret, Path())
+    with Store.open(config.store.path, signer=signer(config)) as store:
+        index = store.rotate(new, arguments.reason)
+        print(f"leaf {index} of {store.origin} hands over to {new.keyid}")
+    name = f"key.uri: {arguments.new}" if ":" in arguments.new else f"key.file: {arguments.new}"
+    print(f"next: write {name} and its secret into {arguments.config}: the old key no longer opens the store")
+    print("next: give your auditor the new fingerprint, by the way you gave the old one; the old one stays valid")
+    print("next: have the head stamped and witnessed now, by a run or 'affidavit timestamp renew'")
+    return 0
+
+
+def key_revoke(arguments: Arguments) -> int:
+    """A retired key's signatures no longer count after a leaf."""
+    from collector.signing import signer
+    from evidence_store.store import Store
+
+    config = load_config(_existing(arguments.config))
+    with Store.open(config.store.path, signer=signer(config)) as store:
+        index = store.revoke(arguments.fingerprint, arguments.last_good_index, arguments.reason)
+        print(f"leaf {index} of {store.origin} revokes {arguments.fingerprint} after leaf {arguments.last_good_index}")
+    print("next: affidavit verify with --key and --tsa-roots says which leaves no longer count; tell your auditor")
+    return 0
+
+
+def _described(public: PublicKey, origin: str) -> dict[str, str]:
+    from evidence_store.note import verifier_key
+
+    return {
+        "fingerprint": public.fingerprint,
+        "scheme": public.scheme,
+        "verifier": verifier_key(origin, public),
+        "pem": public.pem(),
+    }
+
+
+def _links(chain: KeyChain) -> list[dict[str, Any]]:
+    links: list[dict[str, Any]] = []
+    for key, start in zip(chain.keys, chain.starts, strict=True):
+        link: dict[str, Any] = {"fingerprint": key.fingerprint, "scheme": key.scheme, "fromIndex": start}
+        if (ended := chain.retired_by(key.fingerprint)) is not None:
+            link["retiredBy"] = ended
+        if revoked := chain.revocations.get(key.fingerprint):
+            link |= {"revokedBy": revoked.index, "lastGoodIndex": revoked.last_good}
+        links.append(link)
+    return links
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no configuration at {path}", "make one with: affidavit init, or name it with --config"
+        )
+    return path

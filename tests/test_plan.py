@@ -1,0 +1,173 @@
+"""A plan asks what its checks need and nothing else, and is read back as it was written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from collector import plan as planning
+from collector import plugins
+from collector.api import Check
+from collector.config import Config
+from collector.config import load as load_config
+from collector.errors import ConfigError, RerunError
+from collector.model import Task
+
+AS_OF = datetime(2026, 6, 1, 12, 0, 0, 123_456, tzinfo=UTC)
+
+CONFIG = """\
+version: 1
+organisation: Test Ltd
+store: {path: store, origin: test.example.org/log}
+key: {file: k, passphrase: env:P}
+connections:
+  - name: two
+    kind: aws
+    regions: [eu-central-1, eu-west-1]
+    accounts:
+      - {id: "111122223333", role: "arn:aws:iam::111122223333:role/audit"}
+      - {id: "444455556666", role: "arn:aws:iam::444455556666:role/audit"}
+  - {name: one, kind: aws, regions: [us-east-1]}
+  - {name: here, kind: host}
+  - {name: web, kind: tls, endpoints: [www.example.org:443, "[2001:db8::1]:8443"]}
+checks:
+  disabled: [{id: aws.logs.encryption, reason: not needed, by: J. Doe}]
+  parameters: {aws.iam.role-trust-known-accounts: {known_accounts: ["1"]}, aws.logs.retention: {min_days: 30}}
+collection: {attempts: 2}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    return load_config(tmp_path / "config.yaml")
+
+
+def _plan(config: Config, wanted: Callable[[Check], bool] = lambda check: True, **more: Any) -> planning.Plan:
+    return planning.make(config, plugins.load(), AS_OF, wanted=wanted, **more)
+
+
+def _only(*ids: str) -> Callable[[Check], bool]:
+    return lambda check: check.id in ids
+
+
+def test_each_dataset_is_planned_once_per_region_or_account_and_identities_come_first(config: Config) -> None:
+    plan = _plan(config, _only("aws.logs.retention", "aws.iam.password-policy-length"), connections=["two"])
+    assert [task.id for task in plan.tasks] == [
+        f"{dataset}@two/{account}{region}"
+        for account in ("111122223333", "444455556666")
+        for dataset, region in (
+            ("aws.sts.caller-identity", ""), ("aws.iam.password-policy", ""),
+            ("aws.logs.groups", "/eu-central-1"), ("aws.logs.groups", "/eu-west-1"),
+        )
+    ]  # fmt: skip
+
+
+def test_a_plan_over_everything_asks_nothing_twice_and_only_what_is_needed(config: Config) -> None:
+    plan = _plan(config)
+    assert len({task.id for task in plan.tasks}) == len(plan.tasks)
+    needed = {dataset for check in plan.checks for dataset in check.datasets} | {"aws.sts.caller-identity"}
+    assert {task.dataset for task in plan.tasks} == needed
+    assert {task.connection for task in plan.tasks} == {"two", "one", "here", "web"}
+    assert {task.dataset.split(".")[0] for task in plan.tasks if task.connection == "here"} == {"host"}
+    assert [place.name for place in plan.places] == ["two", "one", "here", "web"]
+    assert plan.place("web").endpoints == ("www.example.org:443", "[2001:db8::1]:8443")
+    assert plan.place("two").accounts == ("111122223333", "444455556666")
+    assert plan.place("one").home == "us-east-1"
+
+
+def test_a_disabled_check_is_told_with_reason_and_person(config: Config) -> None:
+    plan = _plan(config, lambda check: check.id.startswith("aws.logs."))
+    assert [check.id for check in plan.checks] == ["aws.logs.retention"]
+    assert plan.document["disabled"] == [{"id": "aws.logs.encryption", "reason": "not needed", "by": "J. Doe"}]
+    with pytest.raises(ConfigError, match="no check is left to run"):
+        _plan(config, _only("aws.logs.encryption"))
+
+
+def test_a_check_needs_a_connection_of_its_kind(config: Config) -> None:
+    with pytest.raises(ConfigError, match="no check is left to run"):
+        _plan(config, _only("aws.logs.retention"), connections=["here"])
+    assert {check.id.split(".")[0] for check in _plan(config, connections=["web"]).checks} == {"tls"}
+
+
+def test_the_plan_is_a_document_that_says_everything(config: Config) -> None:
+    plan = _plan(config, _only("aws.logs.retention"), files={"mappings/a": b"A"}, selection="checks aws.logs.retention")
+    told = orjson.loads(plan.raw)
+    assert told["schema"] == "affidavit.plan/1"
+    assert (told["organisation"], told["asOf"]) == ("Test Ltd", "2026-06-01T12:00:00.123Z")
+    assert told["selection"] == "checks aws.logs.retention"
+    assert told["config"] == {"sha256": hashlib.sha256(CONFIG.encode()).hexdigest()}
+    assert told["limits"]["attempts"] == 2
+    assert told["files"] == [{"file": "mappings/a", "sha256": hashlib.sha256(b"A").hexdigest()}]
+    code = {item["file"]: item["sha256"] for item in told["code"]}
+    library = plugins.load()
+    assert code["checks/aws/logs.py"] == hashlib.sha256(library.code["checks/aws/logs.py"]).hexdigest()
+    (check,) = told["checks"]
+    assert check["params"] == {"min_days": 30}
+    assert check["description"].startswith("Events are kept for at least")
+    (groups, identity) = told["sources"]
+    assert (groups["id"], identity["id"]) == ("aws.logs.groups", "aws.sts.caller-identity")
+    assert (groups["filters"], groups["permissions"]) == ("none", ["logs:DescribeLogGroups"])
+    assert plan.as_of == datetime(2026, 6, 1, 12, 0, 0, 123_000, tzinfo=UTC)
+
+
+def test_redactions_are_told_in_the_plan(config: Config) -> None:
+    told = orjson.loads(_plan(config).raw)
+    redacted = {source["id"]: source["redactions"] for source in told["sources"] if source["redactions"]}
+    assert "aws.lambda.functions" in redacted
+    assert all(item["operation"] and item["path"] and item["reason"] for items in redacted.values() for item in items)
+
+
+def test_a_plan_is_read_back_as_it_was_made(config: Config) -> None:
+    made = _plan(config)
+    again = planning.read(made.raw, plugins.load())
+    assert again.tasks == made.tasks
+    assert again.places == made.places
+    assert (again.organisation, again.as_of) == (made.organisation, made.as_of)
+    assert [check.id for check in again.checks] == [check.id for check in made.checks]
+    assert again.parameters["aws.iam.role-trust-known-accounts"]["known_accounts"] == ("1",)
+    for check in made.checks:
+        assert dict(again.parameters[check.id]) == {**check.params, **made.parameters.get(check.id, {})}
+    assert again.raw == made.raw
+
+
+def test_a_plan_names_what_is_not_installed(config: Config) -> None:
+    library = plugins.load()
+    raw = _plan(config, _only("aws.logs.retention")).raw
+    without_check = plugins.Library(library.sources, {}, library.code, *_rest(library))
+    with pytest.raises(RerunError, match=r"used the check aws\.logs\.retention, which is not installed"):
+        planning.read(raw, without_check)
+    sources = {id: source for id, source in library.sources.items() if id != "aws.logs.groups"}
+    with pytest.raises(RerunError, match=r"the run read aws\.logs\.groups, which no installed source gives") as error:
+        planning.read(raw, plugins.Library(sources, library.checks, library.code, *_rest(library)))
+    assert "--sealed-code" in error.value.next_step
+
+
+def test_a_renamed_check_is_found_by_its_alias(config: Config) -> None:
+    from dataclasses import replace
+
+    library = plugins.load()
+    raw = _plan(config, _only("aws.logs.retention")).raw
+    renamed = replace(library.checks["aws.logs.retention"], id="aws.logs.kept", aliases=("aws.logs.retention",))
+    plan = planning.read(raw, plugins.Library(library.sources, {renamed.id: renamed}, library.code, *_rest(library)))
+    assert [check.id for check in plan.checks] == ["aws.logs.retention"]
+    assert plan.checks[0].function is renamed.function
+
+
+def _rest(library: plugins.Library) -> list[Any]:
+    """What a library holds beyond sources, checks and code."""
+    return [
+        getattr(library, name) for name in library.__dataclass_fields__ if name not in ("sources", "checks", "code")
+    ]
+
+
+def test_a_task_says_where_it_reads() -> None:
+    task = Task("aws.logs.groups", "two", "1", "home")
+    assert (task.id, task.scope, task.account_scope) == ("aws.logs.groups@two/1/home", "two/1/home", "two/1")
+    assert Task("host.time", "here").id == "host.time@here"
