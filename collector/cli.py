@@ -65,6 +65,11 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("--key", metavar="FINGERPRINT", help="SHA-256 of the public key, obtained outside the store")
     verify.add_argument("--tsa-roots", type=Path, metavar="PEM", help="root certificates of the time-stamp authorities")
     verify.add_argument("--max-stamp-lag-h", type=float, default=24, metavar="HOURS", help="oldest stamp accepted (24)")
+    _with_witnesses(verify)
+    verify.add_argument(
+        "--against", action="append", default=[], type=Path, metavar="NOTE",
+        help="a checkpoint held elsewhere, or a folder of them, that the log must extend",
+    )  # fmt: skip
     verify.add_argument("--no-read-data", action="store_true", help="log and manifests only, not every body")
     verify.add_argument("--json", action="store_true", help="one JSON document")
 
@@ -94,6 +99,19 @@ def parser() -> argparse.ArgumentParser:
     diff.add_argument("--sealed-code", action="store_true", help="execute the check code inside the runs")
     diff.add_argument("--json", action="store_true", help="one JSON document")
 
+    continuity = command("continuity", "show every slot of a period and what became of it")
+    _with_config(continuity)
+    continuity.add_argument("--from", dest="start", required=True, metavar="DATE", help="first day of the period")
+    continuity.add_argument("--to", dest="end", required=True, metavar="DATE", help="last day of the period")
+    continuity.add_argument("--json", action="store_true", help="one JSON document")
+
+    pause = command("pause", "record that nothing is to be collected for a time, and why")
+    _with_config(pause)
+    pause.add_argument("--from", dest="start", required=True, metavar="MOMENT", help="from when")
+    pause.add_argument("--to", dest="end", required=True, metavar="MOMENT", help="until when")
+    pause.add_argument("--by", required=True, metavar="NAME", help="who decided it")
+    pause.add_argument("--reason", required=True, metavar="TEXT", help="why")
+
     checks = command("checks", "work with check modules")
     checks.add_argument("what", choices=("test",), help="test: do the checks do what their examples say")
     checks.add_argument(
@@ -106,13 +124,19 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--store", type=Path, metavar="STORE", help="folder of the store (from the configuration)")
     report.add_argument("--key", metavar="FINGERPRINT", help="SHA-256 of the public key (from the configuration)")
     report.add_argument(
+        "--tsa-roots", type=Path, metavar="PEM", help="roots of the time-stamp authorities (from the configuration)"
+    )
+    _with_witnesses(report)
+    report.add_argument(
         "--format", choices=("table", "json", "html"), default="table", help="how it is written (table)"
     )
     report.add_argument("--output", "-o", type=Path, metavar="FILE", help="write to a file instead of standard output")
     _with_config(report)
 
     listing = command("list", "show what is installed")
-    listing.add_argument("what", choices=("checks", "sources", "controls", "mappings"))
+    listing.add_argument(
+        "what", choices=("checks", "sources", "controls", "mappings"), help="checks, sources, controls or mappings"
+    )
     listing.add_argument(
         "--config", "-c", type=Path, metavar="FILE", help="include the folders this configuration names"
     )
@@ -133,11 +157,37 @@ def parser() -> argparse.ArgumentParser:
     revoke = command("revoke", "record that signatures of a retired key no longer count", key)
     revoke.add_argument("fingerprint", metavar="FINGERPRINT", help="the key, as key show prints it")
     revoke.add_argument(
-        "--last-good-index", type=int, required=True, metavar="N", help="the last leaf whose signature counts, -1 for none"
+        "--last-good-index",
+        type=int,
+        required=True,
+        metavar="N",
+        help="the last leaf whose signature counts, -1 for none",
     )
     revoke.add_argument("--reason", required=True, metavar="TEXT", help="why, as it shall stand in the log")
     _with_config(revoke)
+
+    stamps = group("timestamp", "have the store attested from outside without a run")
+    renew = command("renew", "have the newest checkpoint stamped, witnessed and copied now", stamps)
+    _with_config(renew)
+    renew.add_argument("--json", action="store_true", help="one JSON document")
+
+    witness = command("witness", "serve as a witness: sign the heads of logs, as long as each extends the last")
+    witness.add_argument("--listen", default="127.0.0.1:9465", metavar="ADDRESS", help="address and port (127.0.0.1:9465)")
+    witness.add_argument("--state", type=Path, required=True, metavar="DIR", help="where it remembers what it has signed")
+    witness.add_argument("--init", action="store_true", help="begin with nothing seen; only for a key never used before")
+    witness.add_argument("--name", required=True, metavar="NAME", help="its name, such as witness.example.org/w1")
+    witness.add_argument("--key", type=Path, required=True, metavar="FILE", help="its own key, made with key new")
+    witness.add_argument("--secret", required=True, metavar="REF", help="the passphrase, as env:NAME or file:PATH")
+    witness.add_argument(
+        "--log", action="append", required=True, metavar="VKEY", help="verifier key of a log it signs for; repeatable"
+    )
     return top
+
+
+def _with_witnesses(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--witness", action="append", default=[], metavar="VKEY", help="verifier key of a witness that must have signed"
+    )
 
 
 def _with_config(command: argparse.ArgumentParser) -> None:

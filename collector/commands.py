@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from collector.config import Config
 from collector.config import load as load_config
 from collector.console import Progress, say
 from collector.errors import AffidavitError, ConfigError
-from collector.model import instant, stamp
+from collector.model import stamp
 from collector.plugins import content_root, load
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def run(arguments: Arguments) -> int:
         "counts": dict(results.counts),
         "gaps": len(results.gaps),
         "store": str(bench.config.store.path),
+        "unattested": [failure.what for failure in (*sealed.attested.forks, *sealed.attested.failures)],
     }
     if arguments.json:
         print(json.dumps(summary))
@@ -126,7 +127,8 @@ def run(arguments: Arguments) -> int:
             f"{counts or 'no findings'}; {len(results.gaps)} gaps"
         )
         print(f"next: affidavit report --config {arguments.config}")
-    return results.exit_code
+    sealed.attested.tell()
+    return sealed.attested.forks[0].exit_code if sealed.attested.forks else results.exit_code
 
 
 def daemon(arguments: Arguments) -> int:
@@ -149,6 +151,8 @@ def verify(arguments: Arguments) -> int:
     options = [str(arguments.path), "--max-stamp-lag-h", str(arguments.max_stamp_lag_h)]
     options += ["--key", arguments.key] if arguments.key else []
     options += ["--tsa-roots", str(arguments.tsa_roots)] if arguments.tsa_roots else []
+    options += [part for key in arguments.witness for part in ("--witness", key)]
+    options += [part for path in arguments.against for part in ("--against", str(path))]
     options += ["--no-read-data"] if arguments.no_read_data else []
     return verify_main(["verify", *options, *(["--json"] if arguments.json else [])])
 
@@ -196,14 +200,10 @@ def rerun(arguments: Arguments) -> int:
 
 def _run_as_of(store: Store, text: str) -> int:
     """Number of the newest complete run that was opened at or before a date (its end) or a moment."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is not a date", "write it like 2026-03-31 or 2026-03-31T12:00:00Z") from None
-    if len(text) <= len("2026-03-31"):
-        moment += timedelta(days=1)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    older = [run for run in store.runs() if run.state == "complete" and instant(run.opening["recordedOn"]) <= moment]
+    from collector.period_commands import moment
+
+    until = moment(text, end_of_day=True)
+    older = [run for run in store.runs() if run.state == "complete" and run.opened_on <= until]
     if not older:
         raise ConfigError(
             f"no complete run is as old as {text}", "affidavit report shows the newest; name a later date"
@@ -235,6 +235,21 @@ def diff(arguments: Arguments) -> int:
     return 0
 
 
+def continuity(arguments: Arguments) -> int:
+    """Every slot of a period."""
+    from collector import period_commands
+
+    return period_commands.continuity(arguments, load_config(_existing(arguments.config)))
+
+
+def pause(arguments: Arguments) -> int:
+    """A pause, decided ahead."""
+    from collector import period_commands
+
+    config = load_config(_existing(arguments.config))
+    return period_commands.pause(arguments, lambda: _writable_store(config))
+
+
 def checks(arguments: Arguments) -> int:
     """Do the checks do what their examples say."""
     from collector.examples import parse
@@ -261,15 +276,19 @@ def checks(arguments: Arguments) -> int:
 def report(arguments: Arguments) -> int:
     """Verify a run, then show it."""
     from collector.report import from_run, json_, page, terminal
+    from collector.sealing import outside
     from evidence_store.store import Store
     from evidence_store.verify import verify_store
 
-    path, key = arguments.store, arguments.key
+    path, key, witnesses = arguments.store, arguments.key, arguments.witness
+    roots = _bytes(arguments.tsa_roots) if arguments.tsa_roots else None
     if path is None:
         config = load_config(_existing(arguments.config))
         path = config.store.path
         key = key or _signer(config).keyid
-    verification = verify_store(path, key=key)
+        who = outside(config)
+        roots, witnesses = roots or who.roots, witnesses or who.witnesses
+    verification = verify_store(path, key=key, tsa_roots=roots, witnesses=witnesses)
     with Store.open(path) as store:
         data = from_run(store.run(arguments.run), verification, key=store.fingerprint, notes=store.notes())
     if arguments.format == "html":
@@ -379,6 +398,13 @@ def _mapping_row(row: Any) -> dict[str, Any]:
     return {**{name: getattr(row, name) for name in fields}, "criterion": criterion}
 
 
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", "name a file of PEM certificates") from error
+
+
 def _existing(path: Path) -> Path:
     if not path.is_file():
         raise ConfigError(
@@ -445,7 +471,8 @@ def _open_store(config: Config, signer: Signer) -> Store:
     path = config.store.path
     if not (path / "STORE.json").exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        return Store.create(path, origin=config.store.origin, signer=signer)
+        lag = {"timestamp": {"maxLagHours": config.timestamps.max_lag_h}} if config.timestamps.authorities else {}
+        return Store.create(path, origin=config.store.origin, signer=signer, policy=lag)
     store = Store.open(path, signer=signer)
     for number in store.recovered:
         say(f"run {number} had not ended; it is now on record as aborted, with what it had read")

@@ -46,6 +46,10 @@ class Authority:
     url: str
     roots: Path
     """PEM file with the certificates its answers must lead to."""
+    chain: Path | None = None
+    """PEM file with the certificates between it and its root."""
+    crl: str | None = None
+    """Address of the revocation list of its issuer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,39 @@ class TimestampConfig:
     authorities: tuple[Authority, ...] = ()
     max_lag_h: int = 24
     """Hours after which a missing time stamp is reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessConfig:
+    """A witness that signs the head of the log."""
+
+    url: str
+    key: str
+    """Its verifier key."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyConfig:
+    """Where checkpoints are copied: a folder, a git remote or a bucket."""
+
+    folder: Path | None = None
+    git: str | None = None
+    branch: str = "main"
+    """Of the git remote."""
+    s3: str | None = None
+    """``s3://bucket/prefix``."""
+    endpoint_url: str | None = None
+    profile: str | None = None
+    retention_days: int | None = None
+    """Days that Object Lock keeps a copy in the bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorsConfig:
+    """Who outside holds the head of the log."""
+
+    witnesses: tuple[WitnessConfig, ...] = ()
+    copies: tuple[CopyConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +266,7 @@ class Config:
     collection: Collection
     daemon: DaemonConfig | None
     privacy: PrivacyConfig = PrivacyConfig()
+    anchors: AnchorsConfig = AnchorsConfig()
 
     @property
     def path(self) -> Path:
@@ -297,7 +335,7 @@ def _built(document: Document) -> Config:
         ),
         connections=tuple(_connection(item, folder) for item in data["connections"]),
         timestamps=TimestampConfig(
-            tuple(Authority(item["url"], folder / item["roots"]) for item in stamps.get("authorities", ())),
+            tuple(_authority(item, folder) for item in stamps.get("authorities", ())),
             int(stamps.get("max_lag_h", 24)),
         ),
         mappings=tuple(data.get("mappings", ())),
@@ -313,8 +351,24 @@ def _built(document: Document) -> Config:
             data.get("privacy", {}).get("defaults", True),
             tuple(Personal(**item) for item in data.get("privacy", {}).get("fields", ())),
         ),
+        anchors=_anchors(data.get("anchors", {}), folder),
         collection=Collection(**limits),
         daemon=_daemon(daemon) if daemon else None,
+    )
+
+
+def _authority(item: dict[str, Any], folder: Path) -> Authority:
+    chain = folder / item["chain"] if "chain" in item else None
+    return Authority(item["url"], folder / item["roots"], chain, item.get("crl"))
+
+
+def _anchors(data: dict[str, Any], folder: Path) -> AnchorsConfig:
+    return AnchorsConfig(
+        tuple(WitnessConfig(item["url"], item["key"]) for item in data.get("witnesses", ())),
+        tuple(
+            CopyConfig(**({**item, "folder": folder / item["folder"]} if "folder" in item else item))
+            for item in data.get("copies", ())
+        ),
     )
 
 

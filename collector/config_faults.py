@@ -180,6 +180,10 @@ def meaning_faults(data: dict[str, Any], path: Path) -> Iterator[Fault]:
             yield from _address_faults((*keys, "endpoints", number), endpoint, "www.example.org:443")
     for index, authority in enumerate(data.get("timestamps", {}).get("authorities", ())):
         yield from _url_faults(("timestamps", "authorities", index, "url"), authority["url"])
+    for index, authority in enumerate(data.get("timestamps", {}).get("authorities", ())):
+        if "crl" in authority:
+            yield from _url_faults(("timestamps", "authorities", index, "crl"), authority["crl"])
+    yield from _anchor_faults(data.get("anchors", {}))
     yield from _repeated(("checks", "disabled"), data.get("checks", {}).get("disabled", []), "id", "check")
     yield from _key_faults(data["key"])
     for index, field in enumerate(data.get("privacy", {}).get("fields", ())):
@@ -187,6 +191,37 @@ def meaning_faults(data: dict[str, Any], path: Path) -> Iterator[Fault]:
     yield from _store_faults(data, path)
     if "daemon" in data:
         yield from _daemon_faults(data["daemon"], [connection["name"] for connection in data["connections"]])
+
+
+def _anchor_faults(anchors: dict[str, Any]) -> Iterator[Fault]:
+    """Witnesses whose key cannot be one, and copies that go nowhere, or to two places."""
+    yield from _repeated(("anchors", "witnesses"), anchors.get("witnesses", []), "key", "witness")
+    for index, witness in enumerate(anchors.get("witnesses", ())):
+        from evidence_store.cosignature import Witness  # only where a witness is named
+        from evidence_store.errors import UsageError
+
+        keys: Keys = ("anchors", "witnesses", index)
+        yield from _url_faults((*keys, "url"), witness["url"])
+        try:
+            Witness.parse(witness["key"])
+        except UsageError as error:
+            yield Fault((*keys, "key"), "not the key of a witness", error.next_step)
+    for index, copy in enumerate(anchors.get("copies", ())):
+        keys = ("anchors", "copies", index)
+        kinds = [kind for kind in _COPY_OPTIONS if kind in copy]
+        if len(kinds) != 1:
+            yield Fault(keys, "names not exactly one place", "give one of folder, git and s3, and an entry to each")
+            continue
+        for option in copy.keys() - {kinds[0]} - _COPY_OPTIONS[kinds[0]]:
+            yield Fault((*keys, option), f"means nothing for a copy in {kinds[0]}", "delete it")
+        if "endpoint_url" in copy:
+            yield from _url_faults((*keys, "endpoint_url"), copy["endpoint_url"])
+        if "git" in copy and re.match("[a-z]+://[^/]*:[^/]*@|https?://[^/]*@", copy["git"]):
+            what = "holds a user name or password"
+            yield Fault((*keys, "git"), what, "take it out, let git's credential helper know it, and replace it")
+
+
+_COPY_OPTIONS = {"folder": set[str](), "git": {"branch"}, "s3": {"endpoint_url", "profile", "retention_days"}}
 
 
 def _text_faults(keys: Keys, value: Any) -> Iterator[Fault]:

@@ -18,7 +18,8 @@ from evidence_store.merkle import leaf_hash, tree_root
 def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Shard:
     """Read a dataset in a scope and write its rows to ``path``, one JSON line each, as they arrive.
 
-    A refusal, a broken list or a crash of the source becomes a gap; the rows read before it are kept.
+    A refusal, a broken list or a crash of the source becomes a gap. The rows read before it are kept; of a source
+    that crashed, those but the last few.
 
     Raises:
         StoreError: a reply could not be recorded, or a recorded one is not what was sealed.

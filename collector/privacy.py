@@ -57,6 +57,15 @@ def find(fields: Iterable[Personal], operation: str, body: bytes) -> Cut | None:
     return Cut("json" if scalars else "text", left) if left else None
 
 
+def ranges_at(path: str, body: bytes) -> list[Range]:
+    """Where the values at a JSON path, or the XML elements of a name, stand in a body; nowhere when it is neither."""
+    looks = body.lstrip()[:1]
+    try:
+        return list(_xml([path], body) if looks == b"<" else _json([path], body))
+    except ValueError:
+        return []
+
+
 def _whole(body: bytes) -> Cut:
     return Cut("whole", ((0, len(body)),))
 

@@ -21,6 +21,7 @@ from collector.connect import opening
 from collector.connect.wire import ReplayWire, Wire
 from collector.errors import RerunError
 from collector.examples import parse
+from collector.left_out import LeftOut, mark
 from collector.model import Task
 from collector.plugins import Library, load, load_folders
 from collector.results import Results, conclude
@@ -68,10 +69,12 @@ class Rerun:
     """Mappings and catalogues that are not those of the run."""
     unused: int
     """Recorded replies that nobody asked for this time."""
+    not_reperformable: tuple[int, ...] = ()
+    """Numbers of the findings that rest on what is left out, withheld or erased: nothing can be said of them here."""
 
     @property
     def equal(self) -> bool:
-        """True when every line came out as it was sealed, from all replies."""
+        """True when every line that can be re-performed came out as it was sealed, from all replies."""
         return not self.differences and not self.unused
 
 
@@ -89,16 +92,22 @@ def rerun(run: SealedRun, *, sealed_code: bool = False, folders: Sequence[Path] 
     with code_of(run, sealed=sealed_code, folders=folders) as library:
         done = perform(run, document, library, examples_of(run, document))
         again = [_comparable(line) for line in done.results.lines()]
+        numbers = {_about(line): line["i"] for line in run.results()}
         sealed = [_comparable(line) for line in run.results()]
+        found = list(_differences(sealed, again))
+        datasets = {check.id: check.datasets for check in library.checks.values()}
+        told = LeftOut.of(run).excused([(one.sealed, one.again) for one in found], datasets, done.masked)
+        lost = [one.sealed for one, excused in zip(found, told, strict=True) if excused and one.sealed]
         return Rerun(
             run.number,
             len(sealed),
             sum(line["kind"] == "finding" for line in sealed),
             done.replies,
-            tuple(_differences(sealed, again)),
+            tuple(one for one, excused in zip(found, told, strict=True) if not excused),
             _changed(document["code"], library.code),
             _changed_mappings(document["files"]),
             done.unused,
+            tuple(sorted(numbers[_about(line)] for line in lost if line["kind"] == "finding")),
         )
 
 
@@ -109,6 +118,8 @@ class Performed:
     results: Results
     replies: int
     unused: int
+    masked: frozenset[str] = frozenset()
+    """Tasks whose records are known by what is left out."""
 
 
 def perform(
@@ -143,9 +154,12 @@ def perform(
         shards = collect(
             plan.tasks, library.sources, wire, opening.recorded(plan), rows, workers=1, stop=threading.Event()
         )
+        tasks = LeftOut.of(run).tasks
+        masked = mark(shards, tasks)
         examples = parse(example_files, {check.id: check for check in plan.checks}, only_known=True)
         results = conclude(plan, shards, catalogues, mappings, examples)
-        return Performed(results, sum(map(len, replies.values())), sum(len(one.unused()) for one in wires))
+        unused = sum(len(one.unused()) for one in wires if one.task.id not in tasks)
+        return Performed(results, sum(map(len, replies.values())), unused, masked)
 
 
 def plan_of(run: SealedRun) -> dict[str, Any]:

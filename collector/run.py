@@ -17,12 +17,14 @@ from typing import Any
 import orjson
 
 from collector import plan as planning
+from collector import sealing
 from collector.api import Check
 from collector.catalogue import Catalogues, Mappings, load_catalogues, load_mappings
+from collector.clocks import PeerDates
 from collector.collect import Progress, collect
 from collector.config import Config, check_parameters
 from collector.connect import opening
-from collector.connect.wire import LiveWire, Wire
+from collector.connect.wire import Ledger, LiveWire, Wire
 from collector.errors import AffidavitError
 from collector.examples import parse
 from collector.model import Task, stamp
@@ -30,7 +32,6 @@ from collector.plan import Plan
 from collector.plugins import Library, content_root, load
 from collector.results import Results, conclude
 from collector.suppressions import change_leaf, ruler
-from evidence_store.run import RunWriter
 from evidence_store.store import Store
 
 
@@ -75,6 +76,8 @@ class Sealed:
 
     number: int
     results: Results
+    attested: sealing.Attested
+    """Who outside has its seal, and who could not be reached."""
 
 
 def run(
@@ -97,12 +100,13 @@ def run(
     what a person gives as the why.
 
     Raises:
-        ConfigError: nothing would be asked; nothing was recorded.
+        ConfigError: nothing would be asked, or a certificate is missing; nothing was recorded.
         InterruptedRunError: ``stop`` was set; the run is recorded as aborted with what it had read.
         StoreError: the store could not take it.
     """
     started = datetime.now(UTC)
     config = bench.config
+    outside = sealing.outside(config)
     plan = planning.make(
         config, bench.library, started, wanted=wanted, connections=connections, files=bench.files, selection=selection
     )
@@ -119,13 +123,15 @@ def run(
     writer = store.begin(opening_facts, plan.raw)
     folder = Path(tempfile.mkdtemp(prefix="affidavit-"))
     try:
-        results = _collect_and_judge(bench, plan, writer, folder, stop, progress)
+        attested = sealing.opened(store, outside)
+        clocks = PeerDates(writer)
+        results = _collect_and_judge(bench, plan, clocks, folder, stop, progress)
         if stop.is_set():
             writer.abort("stopped by a signal")
             raise InterruptedRunError(
                 f"run {writer.number} was stopped; what it had read is kept as an aborted run", "run again when ready"
             )
-        writer.close(results.lines(), _closing(results))
+        writer.close(results.lines(), _closing(results) | {"clock": clocks.facts()})
     except InterruptedRunError:
         raise
     except BaseException as error:
@@ -133,7 +139,8 @@ def run(
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Sealed(writer.number, results)
+    ended = sealing.closed(store, outside)
+    return Sealed(writer.number, results, sealing.Attested([*attested.failures, *ended.failures], ended.forks))
 
 
 def _announce(store: Store, plan: Plan, reason: str) -> None:
@@ -147,7 +154,7 @@ def _announce(store: Store, plan: Plan, reason: str) -> None:
 
 
 def _collect_and_judge(
-    bench: Workbench, plan: Plan, writer: RunWriter, folder: Path, stop: threading.Event, progress: Progress
+    bench: Workbench, plan: Plan, writer: Ledger, folder: Path, stop: threading.Event, progress: Progress
 ) -> Results:
     library = bench.library
     for content in (bench.config.raw, *bench.files.values(), *library.code.values(), *library.examples.values()):

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from collector.config import load as load_config
 from collector.console import say
 from collector.errors import ConfigError
+from collector.privacy_commands import disclose as disclose
+from collector.privacy_commands import erase as erase
+from collector.privacy_commands import verify_disclosure as verify_disclosure
 from collector.secrets import SecretRef
 
 if TYPE_CHECKING:
@@ -90,6 +93,72 @@ def key_revoke(arguments: Arguments) -> int:
         index = store.revoke(arguments.fingerprint, arguments.last_good_index, arguments.reason)
         print(f"leaf {index} of {store.origin} revokes {arguments.fingerprint} after leaf {arguments.last_good_index}")
     print("next: affidavit verify with --key and --tsa-roots says which leaves no longer count; tell your auditor")
+    return 0
+
+
+def timestamp_renew(arguments: Arguments) -> int:
+    """The newest checkpoint is attested now, by everybody the configuration names."""
+    from collector import sealing
+    from collector.signing import signer
+    from evidence_store.store import Store
+
+    config = load_config(_existing(arguments.config))
+    who = sealing.outside(config)
+    if not (who.authorities or who.cosigners or who.places):
+        raise ConfigError(
+            f"{arguments.config} names nobody who attests", "add timestamps.authorities or anchors; see docs/anchors.md"
+        )
+    with Store.open(config.store.path, signer=signer(config)) as store:
+        store.anchor()  # what an interrupted run kept is named first, so that the new stamps cover it
+        size = store.size
+        found = sealing.closed(store, who)
+    unattested = [failure.what for failure in (*found.forks, *found.failures)]
+    if arguments.json:
+        print(json.dumps({"schema": "affidavit.renewal/1", "checkpointSize": size, "unattested": unattested}))
+    else:
+        asked = len(who.authorities) + len(who.cosigners) + len(who.places)
+        print(f"checkpoint {size} of {config.store.origin}: {asked - len(unattested)} of {asked} attest it")
+    found.tell()
+    return found.forks[0].exit_code if found.forks else 3 if found.failures else 0
+
+
+def witness(arguments: Arguments) -> int:
+    """Sign the heads of other people's logs until SIGTERM."""
+    import signal
+    import threading
+
+    from collector.address import Address
+    from evidence_store.cosignature import Witness
+    from evidence_store.heads import NAME
+    from evidence_store.keys import load_key_file
+    from evidence_store.witness import WitnessServer, parse_logs
+
+    try:
+        address = Address.parse(arguments.listen)
+        if address.host in ("0.0.0.0", "::"):  # noqa: S104 - refused
+            raise ValueError("every address of this machine: name the one that logs reach")
+    except ValueError as error:
+        raise ConfigError(f"--listen {arguments.listen}: {error}", "write for example 127.0.0.1:9465") from error
+    if not NAME.fullmatch(arguments.name):
+        raise ConfigError(f"{arguments.name!r} cannot name a witness", "use visible ASCII, no space, no plus")
+    logs = parse_logs(arguments.log)
+    signer = load_key_file(arguments.key, SecretRef.parse(arguments.secret).resolve(Path()).reveal().encode())
+    me = Witness(arguments.name, signer.public)
+    server = WitnessServer(arguments.state, me, signer, logs, create=arguments.init)
+    try:
+        http = server.listen(address.host, address.port)
+    except OSError as error:
+        server.close()
+        raise ConfigError(f"cannot listen on {address}: {error.strerror}", "choose another with --listen") from error
+    print(f"witness key {me.verifier_key()}", flush=True)
+    say(f"listening on http://{Address(address.host, http.server_port)} for {', '.join(sorted(logs))}")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=http.shutdown).start())
+    try:
+        http.serve_forever(0.2)
+    finally:
+        http.server_close()
+        server.close()
     return 0
 
 

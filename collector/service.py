@@ -8,6 +8,7 @@ from datetime import datetime
 
 from collector import run as running
 from collector.config import DaemonConfig
+from collector.continuity import commitment, committed
 from collector.daemon import Daemon, gap_schedule
 from collector.model import instant
 from collector.run import Workbench
@@ -20,10 +21,13 @@ def serve(bench: Workbench, config: DaemonConfig, open_store: Callable[[], Store
 
     def run_once(schedule: str, scheduled_for: datetime, stop: threading.Event) -> None:
         with open_store() as store:
-            running.run(
+            sealed = running.run(
                 bench, store, trigger=f"schedule {schedule}", stop=stop, scheduled_for=scheduled_for,
                 connections=connections[schedule],
             )  # fmt: skip
+        sealed.attested.tell()
+        if sealed.attested.forks:
+            raise sealed.attested.forks[0]
 
     def record_gap(start: datetime, end: datetime, missed: int, reason: str) -> None:
         with open_store() as store:
@@ -38,6 +42,9 @@ def serve(bench: Workbench, config: DaemonConfig, open_store: Callable[[], Store
             slots += [instant(gap["to"]) for gap in store.gaps() if gap_schedule(gap["reason"]) == schedule]
         return max(slots, default=None)
 
+    with open_store() as store:
+        if committed(store.notes()) != commitment(config):
+            store.append("schedule", commitment(config))
     return Daemon(
         config, run_once=run_once, record_gap=record_gap, last_slot=last_slot, seed=bench.config.store.origin
     ).run()

@@ -185,7 +185,9 @@ def build(
         raise UsageError(f"{out} exists", "name a new folder or file: nothing is overwritten")
     for text in (wish.organisation, wish.recipient, *wish.controls, *wish.scopes):
         if len(text) > TEXT_LIMIT or not text.isprintable():
-            raise UsageError(f"{text[:40]!r} cannot be named in a bundle", f"give at most {TEXT_LIMIT} visible characters")
+            raise UsageError(
+                f"{text[:40]!r} cannot be named in a bundle", f"give at most {TEXT_LIMIT} visible characters"
+            )
     draft = out.with_name(f".{out.name}.building")
     with disk_errors(draft):
         shutil.rmtree(draft, ignore_errors=True)
@@ -249,7 +251,13 @@ class _Bag:
         self._hashes = [merkle.leaf_hash(leaf.data) for leaf in store.leaves]
 
     def fill(
-        self, wish: Wish, keep: Keep, reports: Mapping[str, bytes], ask: Ask | None, roots: bytes | None, since: str | None
+        self,
+        wish: Wish,
+        keep: Keep,
+        reports: Mapping[str, bytes],
+        ask: Ask | None,
+        roots: bytes | None,
+        since: str | None,
     ) -> Built:
         """Write every file; the seal comes last."""
         head = Checkpoint(self.store.origin, self.chosen.end, merkle.tree_root(self._hashes[: self.chosen.end]))
@@ -305,9 +313,7 @@ class _Bag:
         frontier = merkle.Frontier()
         for hashed in hashes[:start]:
             frontier.add(hashed)
-        inclusion = {
-            index: tuple(merkle.inclusion_proof(index, hashes)) for index in about_keys if index < start
-        }
+        inclusion = {index: tuple(merkle.inclusion_proof(index, hashes)) for index in about_keys if index < start}
         consistency = tuple(merkle.consistency_proof(start, hashes)) if start else ()
         earlier = tuple(
             (size, merkle.tree_root(hashes[:size]), tuple(merkle.consistency_proof(size, hashes)))
@@ -335,7 +341,9 @@ class _Bag:
             head = Checkpoint(self.store.origin, tree.size, tree.root())
             if kept in (head, words.digest(head)):
                 return sorted({*wanted, tree.size} if tree.size < self.chosen.start else wanted)
-        raise UsageError("the earlier head is not in this log before the end of the period", "compare it with the report")
+        raise UsageError(
+            "the earlier head is not in this log before the end of the period", "compare it with the report"
+        )
 
     def _key_files(self, chain: KeyChain, roots: bytes | None) -> None:
         if chain.current.fingerprint != self.signer.keyid:
@@ -517,5 +525,3 @@ def qr_terminal(head: Checkpoint) -> str:
     out = io.StringIO()
     segno.make(head.text(), error="m", micro=False).terminal(out, compact=True)
     return out.getvalue()
-
-

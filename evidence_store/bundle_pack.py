@@ -1,4 +1,4 @@
-"""Packs a bundle's folder: a zip that opens everywhere, or a ``tar.zst`` that is many times smaller. Same input, same bytes."""
+"""Packs a bundle's folder: a zip that opens everywhere, or a ``tar.zst`` that is many times smaller."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from evidence_store.pack import LEVEL, zstd
 
 MOMENT = (1980, 1, 1, 0, 0, 0)
 MODE = 0o100644
-STORED = (".zst", ".png")
 
 
 def pack_zip(folder: Path, target: Path, top: str, order: Iterable[str]) -> None:
@@ -32,7 +31,7 @@ def pack_zip(folder: Path, target: Path, top: str, order: Iterable[str]) -> None
 def pack_tar(folder: Path, target: Path, top: str, order: Iterable[str]) -> None:
     """Every file of ``order``, in this order: versions of one body stand together and cost little."""
     with target.open("xb") as file, _Packer(file) as packer:
-        with tarfile.open(fileobj=packer, mode="w|", format=tarfile.USTAR_FORMAT) as archive:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=packer, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
             for name in order:
                 entry = tarfile.TarInfo(f"{top}/{name}")
                 entry.size, entry.mode = (folder / name).stat().st_size, 0o644

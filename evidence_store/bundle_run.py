@@ -11,9 +11,14 @@ from evidence_store import bundle_lines, layout, lines
 from evidence_store.bundle_source import Files
 from evidence_store.bundle_verify import Contents, Run, examine
 from evidence_store.cosignature import Witness
-from evidence_store.errors import TamperedError, UsageError
+from evidence_store.errors import ErasedError, TamperedError, UsageError
+from evidence_store.redaction import LEFT_OUT, WITHHELD, masked, shown_reply
+from evidence_store.spans import Redacted, open_redacted
 from evidence_store.spelling import HEX256
 from evidence_store.verify import Verification
+
+
+ERASED = "its body was erased before this bundle was made"
 
 
 class BundleRun:
@@ -49,7 +54,12 @@ class BundleRun:
 
     def replies(self) -> Iterator[dict[str, Any]]:
         """The lines of the manifest that are shown, in order; each bears its number."""
-        return self._lines(layout.MANIFEST)
+        public = self._public()
+        for number, line in enumerate(self._files.lines(form.run_file(self.number, layout.MANIFEST))):
+            if not bundle_lines.is_withheld(line):
+                yield lines.parse(number, line)
+            elif number in public:
+                yield shown_reply(public[number])
 
     def results(self) -> Iterator[dict[str, Any]]:
         """The lines of the results that are shown, in order; each bears its number."""
@@ -62,15 +72,45 @@ class BundleRun:
             for stream in (layout.MANIFEST, layout.RESULTS)
         }
 
+    def redacted(self, root: str) -> Redacted | None:
+        """A reply whose fields are left out, by its spans root; ``None`` when it is not in the bundle."""
+        name = form.redacted_name(root)
+        return open_redacted(self._files.read(name), root) if name in self._files else None
+
+    def absent(self) -> dict[int, str]:
+        """Why, by number of each reply that is not shown whole."""
+        public, why = self._public(), {}
+        for number, line in enumerate(self._files.lines(form.run_file(self.number, layout.MANIFEST))):
+            if bundle_lines.is_withheld(line):
+                why[number] = LEFT_OUT if number in public else WITHHELD
+            elif (sha256 := lines.parse(number, line).get("sha256")) and form.object_name(sha256) not in self._files:
+                why[number] = ERASED
+        return why
+
+    def hidden_results(self) -> int:
+        """How many result lines are withheld."""
+        return self.withheld()[layout.RESULTS]
+
     def object(self, sha256: str) -> bytes:
-        """A body.
+        """A body; by its spans root, one with a word in place of each field that is left out.
 
         Raises:
-            TamperedError: it is not in the bundle.
+            ErasedError: it was erased, or nothing of it is shown.
         """
+        if (name := form.redacted_name(sha256)) in self._files:
+            return masked(self._files.read(name), sha256)
+        if HEX256.fullmatch(sha256) and form.object_name(sha256) not in self._files:
+            raise ErasedError(ERASED, "the log of the bundle says on which basis")
         if not HEX256.fullmatch(sha256):
             raise UsageError(f"{sha256!r} is not a digest", "give the sha256 of a reply line")
         return self._files.read(form.object_name(sha256))
+
+    def _public(self) -> dict[int, dict[str, Any]]:
+        """The public lines that are shown, by number of the reply each stands for."""
+        name = form.run_file(self.number, bundle_lines.SPANS)
+        found = self._files.lines(name) if name in self._files else iter(())
+        shown = [lines.parse(number, line) for number, line in enumerate(found) if not bundle_lines.is_withheld(line)]
+        return {line["reply"]: line for line in shown}
 
     def _lines(self, stream: str) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(self._files.lines(form.run_file(self.number, stream))):

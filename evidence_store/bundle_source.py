@@ -1,4 +1,4 @@
-"""The files of a bundle, from a folder, a zip or a ``tar.zst``: one after the other, in bounded memory, never unpacked to names."""
+"""The files of a bundle, from a folder, a zip or a ``tar.zst``: one after the other, in bounded memory."""
 
 from __future__ import annotations
 
@@ -81,9 +81,11 @@ def open_source(path: Path, limits: Limits) -> Iterator[Source]:
         yield _Folder(path, limits)
         return
     try:
-        file = path.open("rb")
+        file = path.open("rb")  # noqa: SIM115
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "name a bundle: a folder, a zip or a tar.zst") from error
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", "name a bundle: a folder, a zip or a tar.zst"
+        ) from error
     with file:
         magic = file.read(4)
         file.seek(0)
@@ -198,7 +200,9 @@ class _Zip:
         data = self._read(self._size - tail, tail)
         at = len(data)
         while (at := data.rfind(b"PK\x05\x06", 0, at)) >= 0:
-            if at + END.size <= len(data) and at + END.size + int.from_bytes(data[at + 20 : at + 22], "little") == len(data):
+            if at + END.size <= len(data) and at + END.size + int.from_bytes(data[at + 20 : at + 22], "little") == len(
+                data
+            ):
                 break
         if at < 0:
             raise ValueError("no end record")
@@ -208,7 +212,9 @@ class _Zip:
             magic, disk64, end64, disks = END64_PLACE.unpack(self._read(place - END64_PLACE.size, END64_PLACE.size))
             if magic != 0x07064B50 or disk64 or disks != 1 or end64 + END64.size != place - END64_PLACE.size:
                 raise ValueError("a wrong zip64 locator")
-            magic, length, _, _, disk, first_disk, here, count, size, offset = END64.unpack(self._read(end64, END64.size))
+            magic, length, _, _, disk, first_disk, here, count, size, offset = END64.unpack(
+                self._read(end64, END64.size)
+            )
             if magic != 0x06064B50 or length != END64.size - 12:
                 raise ValueError("a wrong zip64 record")
             place = end64

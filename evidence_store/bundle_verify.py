@@ -1,4 +1,4 @@
-"""Says whether a bundle is what was sealed, in one pass over its files and bounded memory; nothing is unpacked to disk."""
+"""Says whether a bundle is what was sealed, in one pass over its files; nothing is unpacked to disk."""
 
 from __future__ import annotations
 
@@ -365,7 +365,11 @@ class _Check:
     def _tree(self, proof: form.Proof, leaves: list[Leaf]) -> None:
         """Rebuild every head from the frontier and the leaves."""
         notes = {int(found[1]): name for name in self.files if (found := form.NOTE.fullmatch(name))}
-        marked = {int(found[1]) for name in self.files if (found := form.TOKEN.fullmatch(name) or form.COSIGNATURE.fullmatch(name))}
+        marked = {
+            int(found[1])
+            for name in self.files
+            if (found := form.TOKEN.fullmatch(name) or form.COSIGNATURE.fullmatch(name))
+        }
         for size, name in notes.items():
             if not proof.start <= size <= proof.end or not size or size not in {proof.start, proof.end} | marked:
                 self.report(name, "is not part of a bundle")
@@ -417,7 +421,9 @@ class _Check:
                 self.report(name, "is not in the log")
 
     def _earlier(self, proof: form.Proof, size: int, root: bytes, path: Sequence[bytes]) -> None:
-        if not size < proof.start or not merkle.verify_consistency(size, proof.end, root, self.found.roots[proof.end], path):
+        if not size < proof.start or not merkle.verify_consistency(
+            size, proof.end, root, self.found.roots[proof.end], path
+        ):
             self.report(form.PROOF, f"has a proof from {size} leaves that does not hold")
         else:
             self.found.roots[size] = root
@@ -449,7 +455,8 @@ class _Check:
         if (copy := self._content(form.SIGSTORE)) is not None and envelope is not None:
             with self.noting(form.SIGSTORE):
                 token = sigstore.read(copy, envelope)
-                if self.found.facts is not None and (token is not None) != self.found.facts.stamped:
+                stamped = [facts.stamped for facts in (self.found.facts,) if facts is not None]
+                if stamped and (token is not None) != stamped[0]:
                     raise ValueError("holds a time stamp against what is sealed, or lacks it")
 
     def _sealed_facts(self, facts: form.Facts) -> None:
@@ -476,7 +483,7 @@ class _Check:
                 last = self._tell(leaf, last)
         kept = {run.number for run in self.found.runs.values() if run.kept}
         for name in self.files:
-            if (match := form.RUN_FILE.fullmatch(name)) and int(match[1]) not in kept and leaves:
+            if leaves and (match := form.RUN_FILE.fullmatch(name)) and int(match[1]) not in kept:
                 self.report(name, "belongs to no run of the bundle")
         withheld = dict.fromkeys((layout.MANIFEST, layout.RESULTS), 0)
         for run in self.found.runs.values():
@@ -583,7 +590,9 @@ class _Check:
             else:
                 self.report(form.object_name(sha256), f"is missing, though {where} names it")
         for leaf, count in sorted(gone.items()):
-            self.warnings.append(f"{count} bodies were erased under leaf {leaf}: what rests on them cannot be re-performed")
+            self.warnings.append(
+                f"{count} bodies were erased under leaf {leaf}: what rests on them cannot be re-performed"
+            )
         for sha256 in present:
             if bytes.fromhex(sha256) not in self._named.bodies:
                 self.report(form.object_name(sha256), "is named by nothing")
@@ -594,7 +603,8 @@ class _Check:
             elif self.files[name].spans != count:
                 self.report(name, "has another number of spans than its line says")
         for name in self.files:
-            if (found := form.REDACTED.fullmatch(name)) and bytes.fromhex(found[2]) not in self._named.redacted:
+            match = form.REDACTED.fullmatch(name)
+            if match and bytes.fromhex(match[2]) not in self._named.redacted:
                 self.report(name, "is named by nothing")
         copies: Mapping[str, str] = {}
         for number in sorted(kept, reverse=True):
@@ -627,9 +637,9 @@ class _Check:
             if note is None:
                 continue
             with self.noting(name):
-                if found := self._token(name, note, roots):
-                    attested.append((size, unstamp(found["time"])))
-                    self.stamped.append({"checkpointSize": size, "authority": authority, **found})
+                if checked := self._token(name, note, roots):
+                    attested.append((size, unstamp(checked["time"])))
+                    self.stamped.append({"checkpointSize": size, "authority": authority, **checked})
         if (seal := self._content(form.SEAL)) is not None and form.SEAL_TOKEN in self.files:
             with self.noting(form.SEAL_TOKEN):
                 self._token(form.SEAL_TOKEN, seal, roots)
@@ -691,7 +701,9 @@ class _Check:
                 text = note.decode("utf-8").rpartition("\n\n")[0] + "\n"
                 seen.append((int(match[1]), known[match[2]].opened(self._content(name) or b"", text)))
         if strangers:
-            self.warnings.append(f"{strangers} cosignatures were not checked: the keys of their witnesses were not given")
+            self.warnings.append(
+                f"{strangers} cosignatures were not checked: the keys of their witnesses were not given"
+            )
         return seen
 
     def _lag(self, limit: timedelta) -> None:
@@ -789,5 +801,3 @@ class _Check:
     def _range(self) -> tuple[int, int] | None:
         leaves = self.found.leaves
         return (leaves[0].index, leaves[-1].index + 1) if leaves else None
-
-

@@ -45,6 +45,11 @@ def erase(
         StoreError: the disk refused.
     """
     _check(log, sha256s, basis, approved_by, named)
+    if log.remote is not None:
+        raise UsageError(
+            f"{log.remote.uri} keeps every object under a compliance lock",
+            "nothing is erased there before its retention ends; redact the bundle instead",
+        )
     if missing := [sha256 for sha256 in sha256s if not objects.has(sha256)]:
         raise UsageError(f"no pack holds body {missing[0]}", "it was erased before, or never kept")
     gone = frozenset(sha256s)

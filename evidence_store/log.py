@@ -34,7 +34,7 @@ KEY_REVOCATION = "key-revocation"
 REDACTION = "redaction"
 """Bodies were erased: the log keeps their digests, the basis and who approved."""
 EXPORT = "export"
-NOTED = (GAP, ANCHOR, "waiver", "config-change", EXPORT)
+NOTED = (GAP, ANCHOR, "waiver", "config-change", "schedule", "pause", EXPORT)
 """Kinds that only record a fact."""
 KINDS = (GENESIS, RUN_OPEN, RUN_CLOSE, RUN_ABORT, KEY_TRANSITION, KEY_REVOCATION, REDACTION, *NOTED)
 """Kinds this release understands; a log with any other is refused, not guessed at."""

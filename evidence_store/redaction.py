@@ -182,10 +182,14 @@ class RedactedRun:
                 continue
             yield shown_reply(orjson.loads(public_line(0, line, b""))) if "spans" in line else line
 
-    def withheld(self) -> dict[int, str]:
+    def absent(self) -> dict[int, str]:
         """Why, by number of each reply that is not shown whole."""
-        why = {number: WITHHELD for number in self.hidden}
-        return why | {line["i"]: LEFT_OUT for line in self.run.replies() if "spans" in line and line["i"] not in why}
+        left_out = {line["i"]: LEFT_OUT for line in self.run.replies() if "spans" in line}
+        return left_out | dict.fromkeys(self.hidden, WITHHELD) | self.run.absent()
+
+    def hidden_results(self) -> int:
+        """How many result lines are withheld."""
+        return sum(1 for _ in self.run.results()) - sum(1 for _ in self.results())
 
     def results(self) -> Iterator[dict[str, Any]]:
         """The result lines that spell nothing that is left out."""

@@ -266,6 +266,21 @@ class SealedRun:
             raise ErasedError(f"the body was erased under leaf {self.info.erased[sha256]}", "read that leaf for the basis")
         return self._objects.body(sha256)
 
+    def absent(self) -> dict[int, str]:
+        """Why, by number of each reply whose body was erased."""
+        if not self.info.erased:
+            return {}
+        gone = {sha256: leaf for sha256, leaf in self.info.erased.items() if not self._objects.has(sha256)}
+        return {
+            line["i"]: f"its body was erased under leaf {gone[line['sha256']]}"
+            for line in self.replies()
+            if line.get("sha256") in gone
+        }
+
+    def hidden_results(self) -> int:
+        """No result line of a store is withheld."""
+        return 0
+
     def seed(self) -> bytes | None:
         """The secret that salts the personal fields of this run; ``None`` when it has none. Never to be exported.
 

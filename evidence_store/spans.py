@@ -13,6 +13,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from evidence_store.errors import VerificationError
@@ -81,7 +82,7 @@ class Cut:
         if self.ranges[-1][1] > len(body):
             raise ValueError("the cut is longer than the body")
         places = [0, *(place for pair in self.ranges for place in pair), len(body)]
-        return [body[start:end] for start, end in zip(places, places[1:], strict=False)]
+        return [body[start:end] for start, end in pairwise(places)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,15 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from datetime import datetime
+from contextlib import AbstractContextManager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from evidence_store import layout, rotation
+from evidence_store.backends import ConflictError, Remote
+from evidence_store.backends.s3 import downloaded, uri_of
 from evidence_store.errors import LockedError, TamperedError, UsageError
 from evidence_store.erase import erase
 from evidence_store.fs import Disk, disk_errors
@@ -32,7 +34,7 @@ from evidence_store.note import Checkpoint
 from evidence_store.objects import Objects
 from evidence_store.recover import recover
 from evidence_store.run import PLAN_LIMIT, RunWriter, SealedRun
-from evidence_store.spelling import now, stamp
+from evidence_store.spelling import load, now, stamp
 from evidence_store.tokens import (
     CHAIN_LIMIT,
     COSIGNATURE_LIMIT,
@@ -46,6 +48,8 @@ from evidence_store.tokens import (
 )
 from evidence_store.writer import LogWriter, own_and_given
 
+ABANDONED = timedelta(hours=24)
+"""A run another machine opened that long ago, and did not end, is recorded as aborted."""
 ANCHORS_A_LEAF = 8
 """Entries of at most 400 bytes: a leaf is signed in one piece."""
 
@@ -63,6 +67,7 @@ class Store:
         self._lock = lock
         self._open: RunWriter | None = None
         self._index: Index | None = None
+        self._copy: AbstractContextManager[Any] | None = None
         self._objects = Objects(root, [run.number for run in history.runs.values() if run.kept])
 
     @classmethod
@@ -75,6 +80,7 @@ class Store:
         policy: Mapping[str, Any] | None = None,
         disk: Disk | None = None,
         clock: Callable[[], datetime] = now,
+        remote: Remote | None = None,
     ) -> Self:
         """A new store stands at ``path``, complete with its genesis leaf, and is open for writing.
 
@@ -85,9 +91,10 @@ class Store:
             policy: what every later verification demands; ``{"timestamp": {"required": true, "maxLagHours": 24}}``.
             disk: the file system to write through.
             clock: gives the present time, aware.
+            remote: where sealed files are final; the folder is then a working copy.
 
         Raises:
-            UsageError: the origin is not usable, or something stands at ``path``.
+            UsageError: the origin is not usable, or something stands at ``path`` or at the remote.
             StoreError: the disk refused.
         """
         root, disk = Path(path).absolute(), disk or Disk()
@@ -102,64 +109,75 @@ class Store:
         for name in ("", *layout.FOLDERS):
             disk.mkdir(draft / name)
         identity = {
-            layout.STORE: store_json(origin, stamp(clock())),
+            layout.STORE: _begun(remote, origin) or store_json(origin, stamp(clock())),
             layout.TRUST: KeyChain([signer.public]).trust(origin),
         }
         for name, data in (identity | {layout.ENTRIES: b""}).items():
             disk.create(draft / name, data)
+        if remote is not None:
+            remote.begin(identity)
         head = Checkpoint(origin, 0, EMPTY_ROOT)
         history = History(origin, KeyChain([signer.public]), [], Frontier(), 0, 0, head, b"", {})
         subject = {name: hashlib.sha256(data).hexdigest() for name, data in identity.items()}
         facts = genesis_facts(origin, signer.public, policy or {})
-        LogWriter(draft, history, signer, disk, clock).append(GENESIS, facts, subject)
+        LogWriter(draft, history, signer, disk, clock, remote).append(GENESIS, facts, subject)
         for name in (*reversed(layout.FOLDERS), ""):
             disk.sync_folder(draft / name)
         disk.rename(draft, root)
         disk.sync_folder(root.parent)
-        return cls.open(root, signer=signer, disk=disk, clock=clock)
+        return cls.open(root, signer=signer, disk=disk, clock=clock, remote=remote)
 
     @classmethod
     def open(
         cls,
-        path: Path,
+        path: Path | str,
         *,
         signer: Signer | None = None,
         key: str | None = None,
         disk: Disk | None = None,
         clock: Callable[[], datetime] = now,
+        remote: Remote | None = None,
     ) -> Self:
         """The store at ``path``; with a signer it is locked, recovered from a crash if there was one, and writable.
 
         Args:
-            path: the store.
+            path: the store; ``s3://bucket/prefix`` can be read, from a fresh copy that :meth:`close` removes.
             signer: the key that signs the store now; ``None`` opens it for reading.
             key: fingerprint of a key the store is or was signed with; a signer implies its own.
             disk: the file system to write through.
             clock: gives the present time, aware.
+            remote: where sealed files are final; the folder is then a working copy, and made when there is none.
 
         Raises:
-            LockedError: another process writes to it.
+            LockedError: another process or another machine writes to it.
             TamperedError: it is not what was sealed, or is signed by another key.
             StoreError: there is no store, or the disk refused.
         """
+        if (uri := uri_of(path)) is not None:
+            return cls._open_copy(uri, signer, key)
         root = Path(path).absolute()
-        if not (root / layout.STORE).is_file():
+        if remote is not None and signer is not None and not root.exists():
+            root.mkdir(mode=0o700, parents=True)
+        elif remote is None and not (root / layout.STORE).is_file():
             raise UsageError(f"{root} is not a store", "name a folder that holds STORE.json, or create a store")
         pinned = signer.keyid if signer else fingerprint_of(key) if key else None
         lock = _lock(root) if signer else None
         try:
+            if remote is not None and signer is not None:
+                remote.sync(root)
             history = read_history(root)
-            if pinned and (why := history.keys.refuses(pinned)):
-                raise TamperedError(layout.ENTRIES, why, "use the key this store is signed with")
-            if signer and signer.keyid != history.key.fingerprint:
-                ended = history.keys.retired_by(signer.keyid)
+            if signer and (ended := history.keys.retired_by(signer.keyid)) is not None:
                 raise UsageError(
                     f"key {signer.keyid} no longer signs {root}: leaf {ended} retired it",
                     f"open the store with key {history.key.fingerprint}",
                 )
+            if pinned and (why := history.keys.refuses(pinned)):
+                raise TamperedError(layout.ENTRIES, why, "use the key this store is signed with")
             if signer is None:
                 return cls(root, history, None, None)
-            log = LogWriter(root, history, signer, disk or Disk(), clock)
+            if remote is not None:
+                _not_taken(root, history, clock(), remote)
+            log = LogWriter(root, history, signer, disk or Disk(), clock, remote)
             store = cls(root, history, log, lock)
             store.recovered = recover(log, store._objects)
             store._objects = Objects(root, [run.number for run in history.runs.values() if run.kept])
@@ -167,6 +185,21 @@ class Store:
             if lock is not None:
                 os.close(lock)
             raise
+        return store
+
+    @classmethod
+    def _open_copy(cls, uri: str, signer: Signer | None, key: str | None) -> Self:
+        """A store in a bucket, to be read from a copy of its own."""
+        if signer is not None:
+            raise UsageError(f"{uri} cannot be written to by its name", "name a folder for the working copy as well")
+        copy = downloaded(uri)
+        root, _ = copy.__enter__()
+        try:
+            store = cls.open(root, key=key)
+        except BaseException:
+            copy.__exit__(None, None, None)
+            raise
+        store._copy = copy
         return store
 
     @property
@@ -229,7 +262,12 @@ class Store:
         disk.create(self.root / layout.spool_lines_name(number), b"")
         disk.sync_folder(folder)
         disk.sync_folder(self.root / layout.SPOOL)
-        log.commit(leaf)
+        try:
+            log.commit(leaf)
+        except ConflictError:
+            # The number is another collector's now, and so this spool is nobody's.
+            self._clear_spool(number)
+            raise
         self._open = RunWriter(log, self._objects, self._latest(), number, self._ended)
         return self._open
 
@@ -245,7 +283,7 @@ class Store:
         """Record a fact in the log; its place is returned.
 
         Args:
-            kind: one of ``gap``, ``anchor``, ``waiver``, ``config-change``, ``export``.
+            kind: one of ``gap``, ``anchor``, ``waiver``, ``config-change``, ``schedule``, ``pause``, ``export``.
             predicate: the fact.
             subject: SHA-256 in hex by name, of what it speaks about.
 
@@ -416,6 +454,9 @@ class Store:
             self._open.release()
             self._open = None
         self._log = None
+        if self._copy is not None:
+            self._copy.__exit__(None, None, None)
+            self._copy = None
         if self._index is not None:
             self._index.close()
             self._index = None
@@ -456,6 +497,41 @@ class Store:
             log.disk.remove_folder(self.root / layout.spool_name(number))
         if (self.root / layout.spool_lines_name(number)).exists():
             log.disk.unlink(self.root / layout.spool_lines_name(number))
+
+
+def _begun(remote: Remote | None, origin: str) -> bytes | None:
+    """``STORE.json`` of a store that was begun at a remote and has no leaf yet.
+
+    Raises:
+        UsageError: it is of another store, or has leaves already.
+    """
+    if remote is None:
+        return None
+    if remote.exists():
+        raise UsageError(f"{remote.uri} holds a store", "open it, or name another prefix")
+    data = remote.created()
+    if data is not None and store_json(origin, load(data).get("created", "")) != data:
+        raise UsageError(f"{remote.uri} was begun as another store", "name another prefix")
+    return data
+
+
+def _not_taken(root: Path, history: History, moment: datetime, remote: Remote) -> None:
+    """The open run, if there is one, is of this folder, or so old that nobody is at it any more.
+
+    Raises:
+        LockedError: another machine collects.
+    """
+    last = history.runs.get(len(history.runs))
+    if last is None or last.state != "open":
+        return
+    if (root / layout.spool_name(last.number)).exists() or (root / layout.run_name(last.number)).exists():
+        return
+    if moment - last.opened_on < ABANDONED:
+        host = last.opening.get("host") or "another machine"
+        raise LockedError(
+            f"{host} opened run {last.number} of {remote.uri} at {stamp(last.opened_on)} and did not end it",
+            f"wait for it; {ABANDONED} after its beginning it may be recorded as aborted from here",
+        )
 
 
 def _lock(root: Path) -> int:

@@ -122,6 +122,8 @@ class WitnessServer:
         """
         self._folder, self._witness, self._signer, self._logs = folder.absolute(), witness, signer, logs
         self._clock, self._disk = clock, disk or Disk()
+        if any(key.raw == witness.key.raw for keys in logs.values() for key in keys):
+            raise UsageError("the witness would sign with the key of a log", "give it a key of its own")
         self._lock = threading.Lock()
         identity = dump({"witness": witness.verifier_key()}) + b"\n"
         if create:

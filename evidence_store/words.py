@@ -86,7 +86,9 @@ def read_head(text: str) -> Checkpoint:
             raise ValueError("not a head")
         head = Checkpoint(lines[0], int(lines[1]), unb64(lines[2]))
     except ValueError as error:
-        raise UsageError("this is not the head of a log", "give a note file, its three lines, or twelve words") from error
+        raise UsageError(
+            "this is not the head of a log", "give a note file, its three lines, or twelve words"
+        ) from error
     if len(head.root) != hashlib.sha256().digest_size or str(head.size) != lines[1] or b64(head.root) != lines[2]:
         raise UsageError("this is not the head of a log", "give a note file, its three lines, or twelve words")
     return head

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence_store import layout
+from evidence_store.backends import Remote
 from evidence_store.dsse import Statement, sign_statement
 from evidence_store.errors import StoreError, TamperedError, UsageError
 from evidence_store.fs import Disk
@@ -23,12 +24,22 @@ from evidence_store.note import Checkpoint, open_checkpoint, sign_note
 class LogWriter:
     """The one hand that writes to a store's log."""
 
-    def __init__(self, root: Path, history: History, signer: Signer, disk: Disk, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        history: History,
+        signer: Signer,
+        disk: Disk,
+        clock: Callable[[], datetime],
+        remote: Remote | None = None,
+    ) -> None:
         self.root = root
         self.history = history
         self.signer = signer
         self.disk = disk
         self.clock = clock
+        self.remote = remote
+        """Where a leaf or file must be before it counts; ``None`` where the folder is the store."""
         self._failed = False
 
     def check_usable(self) -> None:
@@ -73,6 +84,8 @@ class LogWriter:
         tree.add(leaf_hash(data))
         framed = frame(data)
         try:
+            if self.remote is not None:
+                self.remote.commit(self.root, leaf)
             handle = disk.open_append(path)
             try:
                 disk.write(handle, path, framed)
@@ -117,6 +130,8 @@ class LogWriter:
 
     def place(self, draft: str, name: str, data: bytes) -> None:
         """Give a file beside the log its name, with its content already safe; nothing is overwritten."""
+        if self.remote is not None:
+            self.remote.keep(name, data)
         if (self.root / draft).exists():
             self.disk.unlink(self.root / draft)
         self.disk.create(self.root / draft, data)

@@ -77,6 +77,8 @@ class Verification:
     authenticated: bool = True
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    stamps: tuple[dict[str, Any], ...] = ()
+    cosignatures: tuple[dict[str, Any], ...] = ()
 
 
 NO_ANCHOR = "no outside anchor: nothing outside this store shows that its newest entries were not cut off"

@@ -807,11 +807,13 @@ def test_the_example_holds_when_its_comments_are_taken_up(tmp_path: Path) -> Non
     """What stands there as a comment is right too; what excludes one another stays out."""
     text = EXAMPLE.read_text("utf-8").replace("authorities: []", "authorities:").replace("disabled: []", "disabled:")
     text = re.sub(r"^ *# (profile|uri|pin):.*$", "", text, flags=re.MULTILINE)
-    config = load(write(tmp_path, re.sub(r"^( *)# (?= *(- )?[a-z_]+: )", r"\1", text, flags=re.MULTILINE)))
+    config = load(write(tmp_path, re.sub(r"^( *)# (?= *(- )?[a-z0-9_]+: )", r"\1", text, flags=re.MULTILINE)))
     aws = config.connections[0]
     assert isinstance(aws, AwsConnection)
     assert aws.accounts[0].external_id is not None
-    assert config.timestamps.authorities
+    assert config.timestamps.authorities[0].crl
+    assert config.anchors.witnesses
+    assert [bool(c.folder or c.git or c.s3) for c in config.anchors.copies] == [True] * 3
     assert config.checks.disabled
     assert config.mappings
 

@@ -59,9 +59,10 @@ def test_a_bar_on_a_terminal_keeps_the_gaps_as_lines(
 
 def test_the_bar_is_taken_away_when_the_run_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with pytest.raises(ZeroDivisionError), Progress() as progress:
-        progress.planned(PLAN)  # type: ignore[arg-type]
-        raise ZeroDivisionError
+    progress = Progress()
+    progress.planned(PLAN)  # type: ignore[arg-type]
+    assert progress._bar.live.is_started
+    progress.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
     assert not progress._bar.live.is_started
 
 

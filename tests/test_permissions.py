@@ -49,9 +49,9 @@ def test_a_smaller_plan_needs_fewer_rights() -> None:
     assert _policy("host.")["host"]
 
 
-@pytest.mark.parametrize("id", sorted(id for id in plugins.load().sources if id.startswith("aws.")))
-def test_every_permission_only_reads(id: str) -> None:  # noqa: A002
-    source = plugins.load().sources[id]
+@pytest.mark.parametrize("dataset", sorted(name for name in plugins.load().sources if name.startswith("aws.")))
+def test_every_permission_only_reads(dataset: str) -> None:
+    source = plugins.load().sources[dataset]
     assert source.permissions
     for permission in source.permissions:
         assert READ_ONLY.fullmatch(permission), permission

@@ -143,7 +143,7 @@ def test_a_plan_names_what_is_not_installed(config: Config) -> None:
     without_check = plugins.Library(library.sources, {}, library.code, *_rest(library))
     with pytest.raises(RerunError, match=r"used the check aws\.logs\.retention, which is not installed"):
         planning.read(raw, without_check)
-    sources = {id: source for id, source in library.sources.items() if id != "aws.logs.groups"}
+    sources = {name: source for name, source in library.sources.items() if name != "aws.logs.groups"}
     with pytest.raises(RerunError, match=r"the run read aws\.logs\.groups, which no installed source gives") as error:
         planning.read(raw, plugins.Library(sources, library.checks, library.code, *_rest(library)))
     assert "--sealed-code" in error.value.next_step

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,31 +58,23 @@ def test_an_installed_package_brings_its_checks(tmp_path: Path, monkeypatch: pyt
     assert plugins.load().checks["aws.house.named"].module == "packaged/groups.py"
 
 
-SOURCE = HOUSE.partition("\n\n@check")[0]
+API = "from collector.api import check, source\n"
+SOURCE = API + "@source('t.a.b', key='K', per='account', permissions=())\ndef b(aws):\n    "
+CHECK = API + "@check('t.a.c', title='t', severity='low', each='t.a.b')\ndef c(row{}):\n    {}"
 WRONG = {
     "does not parse": ("def (", "does not load: SyntaxError"),
     "imports what is not there": ("import nowhere_at_all", "does not load: ModuleNotFoundError"),
     "breaks": ("x = undefined", "does not load: NameError"),
-    "has a source without a definition": (
-        "from collector.api import source\n@source('t.a.b', key='K', per='account', permissions=())\ndef b(aws):\n    yield",
-        "source t.a.b needs a docstring",
+    "has a source without a definition": (SOURCE + "yield", "source t.a.b needs a docstring"),
+    "has a check without a criterion": (CHECK.format("", "pass"), "check t.a.c needs a docstring"),
+    "has a check of nothing": (CHECK.format("", "'C.'").replace(", each='t.a.b'", ""), "names either each= or over="),
+    "has a limit without a default": (CHECK.format(", *, days", "'C.'"), "limit days needs a default"),
+    "asks for a dataset that is not there": (CHECK.format("", "'C.'"), "asks for t.a.b, which no source gives"),
+    "declares our id": (
+        HOUSE.replace("aws.house.named", "aws.logs.retention"),
+        "is declared twice: checks/aws/logs.py and house/a.py",
     ),
-    "has a check without a criterion": (
-        "from collector.api import check\n@check('t.a.c', title='t', severity='low', each='t.a.b')\ndef c(row):\n    pass",
-        "check t.a.c needs a docstring",
-    ),
-    "has a check of nothing": (
-        "from collector.api import check\n@check('t.a.c', title='t', severity='low')\ndef c(row):\n    '''C.'''",
-        "names either each= or over=",
-    ),
-    "has a limit without a default": (
-        "from collector.api import check\n@check('t.a.c', title='t', severity='low', each='t.a.b')\n"
-        "def c(row, *, days):\n    '''C.'''",
-        "limit days needs a default",
-    ),
-    "asks for a dataset that is not there": (HOUSE.replace('each="aws.house.groups"', 'each="aws.house.gone"'), "no source gives"),
-    "declares our id": (HOUSE.replace("aws.house.named", "aws.logs.retention"), "is declared twice: checks/aws/logs.py and house/a.py"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", WRONG)
@@ -97,7 +88,7 @@ def test_a_module_that_is_wrong_is_named(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the check folder .*nowhere does not exist"):
+    with pytest.raises(ConfigError, match=r"the check folder .*nowhere does not exist"):
         plugins.load((tmp_path / "nowhere",))
 
 
@@ -114,5 +105,5 @@ def test_loading_registers_nothing_and_writes_nothing(tmp_path: Path) -> None:
     folder = _folder(tmp_path, "house", groups=HOUSE)
     first = plugins.load_folders((folder,))
     assert plugins.load_folders((folder,)) is first
-    assert os.listdir(folder) == ["groups.py"]
+    assert [path.name for path in folder.iterdir()] == ["groups.py"]
     assert "aws.house.named" not in plugins.load().checks

@@ -74,6 +74,16 @@ class Verification(Protocol):
         """What a reader must know although nothing is broken."""
         ...
 
+    @property
+    def stamps(self) -> Sequence[Mapping[str, Any]]:
+        """Time stamps that were checked."""
+        ...
+
+    @property
+    def cosignatures(self) -> Sequence[Mapping[str, Any]]:
+        """Cosignatures of witnesses that were checked."""
+        ...
+
 
 class SealedRun(Protocol):
     """One run of a store, as ``evidence_store`` reads it back."""
@@ -123,6 +133,8 @@ class Seal:
     warnings: tuple[str, ...]
     fingerprint: str = ""
     """Of the key that the store says it is signed with; proven only when ``authenticated``."""
+    attested: tuple[str, ...] = ()
+    """Who outside had seen this run sealed, and when; each was checked."""
 
     @property
     def words(self) -> str:
@@ -136,6 +148,7 @@ class Seal:
         return {
             "verified": self.verified, "authenticated": self.authenticated, "words": self.words,
             "fingerprint": self.fingerprint, "problems": list(self.problems), "warnings": list(self.warnings),
+            "attested": list(self.attested),
         }  # fmt: skip
 
 
@@ -250,7 +263,7 @@ def build(
     populations = [row | {"gap": row.get("gap")} for row in shelves["population"]]
     gaps = [{"kind": line.pop("gap", ""), **line} for line in shelves["gap"]]
     return ReportData(
-        run, state, plan, opening, closing, _seal(verification, strangers, key),
+        run, state, plan, opening, closing, _seal(verification, strangers, key, closing),
         tuple(sorted(shelves["finding"], key=lambda row: order.get(row["outcome"], -1))),
         (*_lost(plan, populations, state), *gaps), tuple(populations), tuple(shelves["control"]),
         tuple(_without(line, "headers", *NOT_SEALED) for line in replies), tuple(shelves["certificate"]),
@@ -258,7 +271,9 @@ def build(
     )  # fmt: skip
 
 
-def _seal(verification: Verification | None, strangers: Mapping[str, int], fingerprint: str) -> Seal:
+def _seal(
+    verification: Verification | None, strangers: Mapping[str, int], fingerprint: str, closing: Mapping[str, Any]
+) -> Seal:
     unknown = tuple(
         f"{count} result lines are of the kind {kind!r}, which this release does not know and does not show"
         for kind, count in sorted(strangers.items())
@@ -267,7 +282,23 @@ def _seal(verification: Verification | None, strangers: Mapping[str, int], finge
         return Seal(False, False, (UNCHECKED,), unknown, fingerprint)
     problems = tuple(f"{problem.path}: {problem.what}" for problem in verification.problems)
     verified = verification.ok and verification.authenticated and not problems
-    return Seal(verified, verification.authenticated, problems, (*verification.warnings, *unknown), fingerprint)
+    return Seal(
+        verified, verification.authenticated, problems, (*verification.warnings, *unknown), fingerprint,
+        tuple(_attested(verification, closing)),
+    )  # fmt: skip
+
+
+def _attested(verification: Verification, closing: Mapping[str, Any]) -> Iterator[str]:
+    """The first attestation of each authority and witness over the leaf that closed the run."""
+    for entries, by, words in (
+        (verification.stamps, "authority", "time-stamped by {}"), (verification.cosignatures, "witness", "witnessed by {}"),
+    ):  # fmt: skip
+        first: dict[str, Mapping[str, Any]] = {}
+        for entry in sorted(entries, key=lambda entry: str(entry["time"])):
+            if "index" in closing and entry["checkpointSize"] > closing["index"]:
+                first.setdefault(str(entry[by]), entry)
+        for name, entry in first.items():
+            yield f"{words.format(name)} at {entry['time']}, checkpoint {entry['checkpointSize']}"
 
 
 def _lost(plan: Mapping[str, Any], populations: Iterable[Row], state: str) -> Iterator[Row]:

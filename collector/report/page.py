@@ -31,6 +31,7 @@ def render(report: ReportData) -> str:
     organisation = visible(report.plan.get("organisation", "")) or "Organisation not named"
     aborted = escape(visible(report.aborted))
     problems = "".join(f"<li>Problem: {escape(visible(problem))}</li>" for problem in seal.problems)
+    attested = "".join(f"<li>{escape(visible(line))}</li>" for line in seal.attested)
     warnings = "".join(f"<li>Warning: {escape(visible(warning))}</li>" for warning in seal.warnings)
     return Template((HERE / "page.html").read_text("utf-8")).substitute(
         title=escape(f"Run {report.run}, {organisation}: evidence report"),
@@ -44,6 +45,7 @@ def render(report: ReportData) -> str:
         tone="good" if seal.verified else "bad" if seal.problems else "warn",
         seal=escape(seal.words),
         problems=f'<ul class="problems">{problems}</ul>' if problems else "",
+        attested=f'<ul class="attested">{attested}</ul>' if attested else "",
         warnings=f'<ul class="warnings">{warnings}</ul>' if warnings else "",
         data=in_script(contents(report)),
     )

@@ -54,6 +54,8 @@ def _head(console: Console, report: ReportData) -> None:
     _line(console, f"Seal: {seal.words}", style)
     for problem in seal.problems:
         _line(console, f"  problem: {problem}", "bold red")
+    for attestation in seal.attested:
+        _line(console, f"  {attestation}")
     for warning in seal.warnings:
         _line(console, f"  WARNING: {warning}", "bold yellow")
     plan = report.plan

@@ -1,24 +1,27 @@
-// Verifies bundles with the core of verify.html. Each line of stdin is {"path", "key", "since"}, each line of stdout the outcome.
+// Verifies bundles with the core of verify.html. Each line of stdin is {"path", "key", "since", "flip"}, each line of stdout the outcome;
+// "flip" names a file and the place of a byte in it, one bit of which is changed on the way.
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { Core } from "./core.mjs";
 
 /** The files of a folder as a browser lists them. */
-function listed(root, folder = "") {
+function listed(root, [flipped, place] = [], folder = "") {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = folder ? `${folder}/${entry.name}` : entry.name;
-    if (entry.isDirectory()) return listed(root, path);
-    const blob = new Blob([readFileSync(join(root, path))]);
+    if (entry.isDirectory()) return listed(root, [flipped, place], path);
+    const bytes = readFileSync(join(root, path));
+    if (path === flipped) bytes[place] ^= 1;
+    const blob = new Blob([bytes]);
     return [{ webkitRelativePath: `${basename(root)}/${path}`, size: blob.size, stream: () => blob.stream() }];
   });
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const { path, key, since } = JSON.parse(line);
+  const { path, key, since, flip } = JSON.parse(line);
   let found;
   try {
-    const files = statSync(path).isDirectory() ? Core.folder(listed(path)) : await Core.zip(new Blob([readFileSync(path)]));
+    const files = statSync(path).isDirectory() ? Core.folder(listed(path, flip)) : await Core.zip(new Blob([readFileSync(path)]));
     found = await Core.verify(files, { pin: Core.fingerprint(key ?? ""), since: since ?? "" });
   } catch (error) {
     if (!(error instanceof Core.Refused)) throw error;

@@ -1,0 +1,348 @@
+"""verify.html: its core under node, agreeing with the package on good and bad bundles, and the page in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+import evidence_store
+from evidence_store import bundle, words
+from evidence_store.bundle_verify import verify_bundle
+from evidence_store.errors import StoreError
+from evidence_store.keys import FileSigner
+from evidence_store.store import Store
+from tests.evidence_store.conftest import ORIGIN, Clock, fill
+
+PAGE = Path(evidence_store.__file__).with_name("templates") / "verify.html"
+JS = Path(__file__).with_name("js")
+CHROMIUM = Path("/usr/bin/chromium")
+QUIET = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+NODE = shutil.which("node")
+
+
+def needs(there: object, what: str) -> None:
+    """CI has everything; elsewhere a missing tool skips."""
+    if not there:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(what)
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+class Bundles:
+    """Bundles of one log: three times the same runs, a month apart."""
+
+    def __init__(self, folder: Path, signer: FileSigner) -> None:
+        self.folder = folder
+        self.key = signer.keyid
+        self.words: dict[str, str] = {}
+        clock = Clock()
+        periods = {"february": ("2026-02-01", "2026-03-01"), "march": ("2026-03-01", "2026-04-01"), "some": ("2026-03-01", "2026-04-01")}
+        with Store.create(folder / "store", origin=ORIGIN, signer=signer, clock=clock) as store:
+            for month in ("2026-02-01T02:00:00", "2026-03-01T02:00:00", "2026-04-01T02:00:00"):
+                clock.time = moment(month)
+                fill(store)
+            for name, (start, end) in periods.items():
+                for how in ("folder", "zip"):
+                    built = bundle.build(
+                        store, folder / (name if how == "folder" else f"{name}.zip"), bundle.choose(store, moment(start), moment(end)), signer,
+                        wish=bundle.Wish("Acme", "An auditor"), reports={"index.html": b"<p>report</p>"}, how=how, clock=clock,
+                        keep=lambda run, stream, line, name=name: name != "some" or line["i"] > 0,  # type: ignore[misc]
+                        since=self.words.get("february"),
+                    )  # fmt: skip
+                    self.words[name] = built.words
+
+    def copy(self, name: str, change: Callable[[Path], None]) -> Path:
+        """A bundle that was changed; the good one stays."""
+        place = self.folder / f"changed-{len(list(self.folder.iterdir()))}" / name
+        shutil.copytree(self.folder / name, place)
+        change(place)
+        return place
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory, signer: FileSigner) -> Bundles:
+    return Bundles(tmp_path_factory.mktemp("bundles"), signer)
+
+
+def first(folder: Path, pattern: str) -> Path:
+    return sorted(folder.glob(pattern))[0]
+
+
+def flipped(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def rezipped(source: Path, target: Path, change: Callable[[str, bytes], list[tuple[str, bytes]]]) -> Path:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            for other, data in change(name, old.read(name)):
+                new.writestr(other, data)
+    return target
+
+
+# ---------------------------------------------------------------------------------------------------- the core, in node
+
+
+def test_the_core_passes_its_vectors_under_node():
+    needs(NODE, "node is absent: apt-get install nodejs (18 or newer)")
+    done = subprocess.run([str(NODE), "--test", str(JS / "core.test.mjs")], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^# pass (\d+)", done.stdout, re.MULTILINE)[1] >= "17"  # type: ignore[index]
+    assert "# skipped 0" in done.stdout
+
+
+def in_node(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    needs(NODE, "node is absent: apt-get install nodejs (18 or newer)")
+    text = "\n".join(json.dumps(one) for one in asked)
+    done = subprocess.run([str(NODE), str(JS / "verify.mjs")], input=text, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def in_python(path: Path, key: str | None, since: str | None = None) -> tuple[str, set[str]]:
+    """Result and paths of the problems, as the package finds them."""
+    try:
+        found = verify_bundle(path, key=key, since=since)
+    except StoreError:
+        return "NOT verified", {"."}
+    paths = {problem.path for problem in found.problems}
+    return "NOT verified" if paths else "verified" if found.ok else "consistent, signer not authenticated", paths
+
+
+@pytest.mark.parametrize("name", ["february", "february.zip", "march", "march.zip", "some", "some.zip"])
+def test_a_good_bundle_is_verified_with_the_facts_the_package_finds(bundles: Bundles, name: str):
+    (found,) = in_node([{"path": str(bundles.folder / name), "key": bundles.key}])
+    package = verify_bundle(bundles.folder / name, key=bundles.key)
+    assert (found["problems"], found["result"], package.ok) == ([], "verified", True)
+    assert found["head"] == package.checkpoint
+    assert " ".join(found["words"]) == package.facts["words"]
+    assert found["fingerprint"] == package.facts["key"]
+    counts = found["counts"]
+    assert (counts["shown"]["manifest"], counts["objects"], counts["leaves"]) == (package.replies, package.objects, package.leaves)
+    assert found["facts"]["withheld"] == package.facts["withheld"]
+    assert (counts["withheld"]["manifest"] > 0) is name.startswith("some")
+
+
+def test_a_bundle_verifies_without_a_key_only_as_consistent_and_not_with_another(bundles: Bundles):
+    good = str(bundles.folder / "march")
+    none, other = in_node([{"path": good}, {"path": good, "key": "0" * 64}])
+    assert (none["result"], none["ok"]) == ("consistent, signer not authenticated", False)
+    assert (other["result"], [one["path"] for one in other["problems"]]) == ("NOT verified", ["keys/signer.pem"])
+    assert other["problems"][0]["what"] == f"is signed by {bundles.key}, not by {'0' * 64}"
+
+
+def test_an_earlier_head_is_found_in_words_in_lines_and_by_proof_and_a_foreign_one_is_not(bundles: Bundles):
+    path, key = str(bundles.folder / "march"), bundles.key
+    note = first(bundles.folder / "february", "log/checkpoints/*.note").read_text("utf8")
+    lines = "\n".join(note.split("\n")[:3])
+    given = [bundles.words["february"], bundles.words["march"], " ".join(word[:4] for word in bundles.words["february"].split()), note, lines]
+    wrong = [" ".join(reversed(bundles.words["february"].split())), lines.replace(ORIGIN, "other"), "abandon", lines.split("\n")[0]]
+    found = in_node([{"path": path, "key": key, "since": since} for since in given + wrong])
+    assert [one["result"] for one in found] == ["verified"] * len(given) + ["NOT verified"] * len(wrong), found
+    assert all(type(one["continued"]) is int for one in found[: len(given)])
+
+
+EVERYWHERE = (
+    "bagit.txt", "bag-info.txt", "manifest-sha256.txt", "tagmanifest-sha256.txt", "log/proof.json", "log/entries/*", "log/checkpoints/*.note",
+    "keys/log.vkey", "keys/signer.pem", "keys/allowed_signers", "keys/leaves/*", "seal/bundle.dsse.json", "seal/bundle.sigstore.json",
+    "seal/tagmanifest-sha256.txt.sig", "seal/sha256.txt", "verify/words.txt", "verify/verify.html", "data/objects/*/*", "data/runs/*/manifest.ndjson",
+    "data/runs/*/results.ndjson", "data/runs/*/plan.json", "data/reports/*",
+)  # fmt: skip
+
+
+def test_every_kind_of_file_changed_missing_cut_grown_or_copied_is_found_as_the_package_finds_it(bundles: Bundles):
+    changed: dict[str, Path] = {}
+    for pattern in EVERYWHERE:
+        where = first(bundles.folder / "march", pattern).relative_to(bundles.folder / "march")
+        ways: dict[str, Callable[[Path], object]] = {
+            "flip": flipped,
+            "missing": Path.unlink,
+            "cut": lambda file: file.write_bytes(file.read_bytes()[:-1]),
+            "grown": lambda file: file.write_bytes(file.read_bytes() + b"\n"),
+            "copied": lambda file: shutil.copy(file, file.with_name("copy-of-it")),
+        }
+        for way, change in ways.items():
+            changed[f"{way} {where}"] = bundles.copy("march", lambda top, change=change, where=where: change(top / where))  # type: ignore[misc]
+    found = in_node([{"path": str(path), "key": bundles.key} for path in changed.values()])
+    for (what, path), told in zip(changed.items(), found, strict=True):
+        result, paths = in_python(path, bundles.key)
+        assert (told["result"], result) == ("NOT verified", "NOT verified"), (what, told)
+        named = {problem["path"] for problem in told["problems"]}
+        assert named & paths, (what, named, paths)
+        if what.split()[0] in ("flip", "missing", "cut", "grown"):
+            assert what.split()[1] in named, (what, named)
+
+
+def test_every_flipped_byte_of_the_signed_and_listed_files_is_found(bundles: Bundles):
+    """All of the small files, and one byte in thirty of the others."""
+    asked = []
+    scratch = bundles.copy("march", lambda top: None)
+    for file in sorted(path for path in scratch.rglob("*") if path.is_file()):
+        data = file.read_bytes()
+        for place in sorted({0, len(data) // 2, len(data) - 1}):
+            asked.append({"path": str(scratch), "key": bundles.key, "flip": [str(file.relative_to(scratch)), place]})
+    for told, one in zip(in_node(asked), asked, strict=True):
+        assert told["result"] == "NOT verified", one["flip"]
+
+
+def vectors() -> list[Path]:
+    folder = Path(__file__).with_name("vectors")
+    return sorted(path for path in folder.glob("*/*") if path.is_dir() or path.suffix == ".zip") if folder.is_dir() else []
+
+
+# ------------------------------------------------------------------------------------------------ the page, in a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    needs(CHROMIUM.exists(), f"{CHROMIUM} is absent: apt-get install chromium")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(QUIET))
+        yield running
+        running.close()
+
+
+class Reader:
+    """A person with the page open: enters, chooses, reads; what the browser said and asked is kept."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.tab: Page = browser.new_page(viewport={"width": 1280, "height": 900})
+        self.tab.set_default_timeout(10_000)
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.tab.on("console", lambda message: self.said.append(message.text))
+        self.tab.on("pageerror", lambda error: self.said.append(str(error)))
+        self.tab.on("request", lambda request: self.asked.append(request.url))
+        self.tab.goto(PAGE.as_uri())
+
+    def check(self, path: Path, key: str = "", since: str = "") -> str:
+        """The result, in the words of the page."""
+        self.tab.locator("#pin").fill(key)
+        self.tab.locator("#since").fill(since)
+        self.tab.locator("#folder" if path.is_dir() else "#zip").set_input_files(path)
+        self.tab.locator("#verdict").wait_for()
+        return self.tab.locator("#verdict strong").inner_text()
+
+    @property
+    def problems(self) -> str:
+        return self.tab.locator("#problems").inner_text()
+
+
+@pytest.fixture
+def reader(browser: Browser) -> Iterator[Reader]:
+    opened = Reader(browser)
+    yield opened
+    opened.tab.close()
+    assert opened.said == []
+    assert opened.asked == [PAGE.as_uri()]
+
+
+@pytest.mark.parametrize("name", ["march", "march.zip"])
+def test_a_good_bundle_is_shown_as_verified(reader: Reader, bundles: Bundles, name: str):
+    assert reader.check(bundles.folder / name, f"SHA256:{bundles.key.upper()}", bundles.words["february"]) == "verified"
+    expect(reader.tab.locator("#verdict")).to_have_class(re.compile(r"\bgood\b"))
+    assert reader.tab.locator("#finger").inner_text().replace(" ", "") == bundles.key
+    assert reader.tab.locator("#words").inner_text().split() == bundles.words["march"].split()
+    told = reader.tab.locator("#outcome").inner_text()
+    for fact in ("Acme", "An auditor", ORIGIN, "2026-03-01 00:00:00 UTC up to 2026-04-01 00:00:00 UTC", "2 complete, 1 aborted, 0 open", "5 replies", "is continued"):
+        assert fact in told
+    assert reader.tab.locator("#problems").count() == 0
+
+
+def test_without_a_fingerprint_nothing_is_green(reader: Reader, bundles: Bundles):
+    assert reader.check(bundles.folder / "march") == "consistent, signer not authenticated"
+    expect(reader.tab.locator("#verdict")).to_have_class(re.compile(r"\bwarn\b"))
+    assert reader.tab.locator(".good").count() == 0
+    reader.tab.locator("#pin").fill(bundles.key)
+    reader.tab.get_by_role("button", name="Check again").click()
+    expect(reader.tab.locator("#verdict strong")).to_have_text("verified")
+
+
+def test_a_wrong_key_is_named_beside_the_right_one(reader: Reader, bundles: Bundles, other_signer: FileSigner):
+    assert reader.check(bundles.folder / "march.zip", other_signer.keyid) == "NOT verified"
+    expect(reader.tab.locator("#verdict")).to_have_class(re.compile(r"\bbad\b"))
+    assert f"is signed by {bundles.key}, not by {other_signer.keyid}" in reader.problems
+
+
+def test_what_is_no_fingerprint_is_said_before_anything_is_read(reader: Reader, bundles: Bundles):
+    reader.tab.locator("#pin").fill("abc")
+    reader.tab.locator("#folder").set_input_files(bundles.folder / "march")
+    expect(reader.tab.locator("#pin-fault")).to_contain_text("64 hex digits")
+    assert reader.tab.locator("#outcome").is_hidden()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda top: flipped(first(top, "data/objects/*/*")), "has other content than listed"),
+        (lambda top: first(top, "data/objects/*/*").unlink(), "is missing"),
+        (lambda top: first(top, "log/entries/*run-close*").unlink(), "is missing"),
+        (lambda top: (top / "data" / "reports" / "extra.html").write_text("more"), "data/reports/extra.html: is not listed"),
+        (lambda top: (top / "data" / "<img src=x onerror=alert(1)>.exe").write_text("more"), "<img src=x onerror=alert(1)>.exe: is not part of a bundle"),
+        (lambda top: shutil.rmtree(top / "seal"), "seal/bundle.dsse.json: is missing"),
+    ],
+    ids=["changed", "missing", "missing leaf", "extra", "hostile name", "no seal"],
+)  # fmt: skip
+def test_a_bundle_that_was_touched_is_refused_by_name(reader: Reader, bundles: Bundles, change: Callable[[Path], object], named: str):
+    assert reader.check(bundles.copy("march", change), bundles.key) == "NOT verified"
+    assert named in reader.problems
+    assert reader.tab.locator("#outcome img").count() == 0
+
+
+def test_a_zip_that_is_cut_short_or_holds_an_entry_twice_is_refused(reader: Reader, bundles: Bundles, tmp_path: Path):
+    whole = bundles.folder / "march.zip"
+    cut = tmp_path / "cut.zip"
+    cut.write_bytes(whole.read_bytes()[:-1])
+    assert reader.check(cut, bundles.key) == "NOT verified"
+    assert "it is cut short, or is no zip" in reader.problems
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        twice = rezipped(whole, tmp_path / "twice.zip", lambda name, data: [(name, data)] * (2 if name.endswith("bagit.txt") else 1))
+    assert reader.check(twice, bundles.key) == "NOT verified"
+    assert "bagit.txt: occurs twice" in reader.problems
+
+
+def test_the_page_says_what_it_cannot_check_forbids_itself_the_network_and_prints(reader: Reader, bundles: Bundles):
+    source = PAGE.read_text("utf8")
+    policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    assert f'content="{policy}"' in source
+    assert not re.search(r"https?://(?!affidavit\.example|in-toto\.io)", source)
+    limits = reader.tab.locator("main").inner_text()
+    for limit in ("Itself.", "That the recorded answers were true.", "Time stamps", "The holder of the key.", "Verdicts."):
+        assert limit in limits
+    assert reader.tab.evaluate("fetch('https://example.org').then(() => 'sent', () => 'refused')") == "refused"
+    assert "Content Security Policy" in reader.said.pop(0)
+    reader.said.clear()
+    reader.check(bundles.folder / "march", bundles.key)
+    reader.tab.emulate_media(media="print")
+    assert reader.tab.locator(".choices").is_hidden()
+    assert reader.tab.locator("#finger").is_visible()
+    assert len(reader.tab.pdf()) > 10_000
+
+
+def test_the_page_can_be_used_with_the_keyboard_and_hears_what_is_going_on(reader: Reader, bundles: Bundles):
+    for control in ("pin", "since", "folder", "zip"):
+        reader.tab.keyboard.press("Tab")
+        assert reader.tab.evaluate("document.activeElement.id") == control
+    assert reader.tab.locator("#doing").get_attribute("role") == "status"
+    reader.check(bundles.folder / "march", bundles.key)
+    assert reader.tab.evaluate("document.activeElement.id") == "outcome"
+    for control in ("#pin", "#since", "#folder", "#zip"):
+        assert reader.tab.evaluate("(id) => document.querySelector(id).labels.length", control) == 1
