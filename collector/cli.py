@@ -60,9 +60,12 @@ def parser() -> argparse.ArgumentParser:
     daemon = command("daemon", "run on the schedules of the configuration until SIGTERM")
     _with_config(daemon)
 
-    verify = command("verify", "check signatures, digests, log and time stamps of a store")
-    verify.add_argument("path", type=Path, metavar="STORE", help="folder of the store")
+    verify = command("verify", "check signatures, digests, log and time stamps of a store or a bundle")
+    verify.add_argument("path", type=Path, metavar="PATH", help="folder of a store; folder, zip or tar.zst of a bundle")
     verify.add_argument("--key", metavar="FINGERPRINT", help="SHA-256 of the public key, obtained outside the store")
+    verify.add_argument(
+        "--since", metavar="WORDS_OR_NOTE", help="an earlier head that a bundle must extend: twelve words, or a note file"
+    )
     verify.add_argument("--tsa-roots", type=Path, metavar="PEM", help="root certificates of the time-stamp authorities")
     verify.add_argument("--max-stamp-lag-h", type=float, default=24, metavar="HOURS", help="oldest stamp accepted (24)")
     _with_witnesses(verify)
@@ -74,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("--json", action="store_true", help="one JSON document")
 
     rerun = command("rerun", "re-perform a sealed run offline; any difference is an error")
-    rerun.add_argument("path", type=Path, metavar="STORE", help="folder of the store")
+    rerun.add_argument("path", type=Path, metavar="PATH", help="folder of a store; folder, zip or tar.zst of a bundle")
     rerun.add_argument("run", nargs="?", type=int, metavar="RUN", help="its number (the newest complete one)")
     rerun.add_argument("--key", metavar="FINGERPRINT", help="verify the store with this key first")
     rerun.add_argument(
@@ -118,6 +121,23 @@ def parser() -> argparse.ArgumentParser:
         "--config", "-c", type=Path, metavar="FILE", help="include the folders this configuration names"
     )
     checks.add_argument("--json", action="store_true", help="one JSON document")
+
+    bundle = command("bundle", "seal the evidence of a period for an auditor")
+    bundle.add_argument("--from", dest="start", required=True, metavar="DATE", help="first day of the period, UTC")
+    bundle.add_argument("--to", dest="end", required=True, metavar="DATE", help="last day of the period, UTC")
+    bundle.add_argument("--output", "-o", type=Path, required=True, metavar="PATH", help="what to write; must not exist")
+    bundle.add_argument(
+        "--form", choices=("folder", "zip", "tar.zst"), default="folder", help="how it is written (folder)"
+    )
+    bundle.add_argument("--controls", default="", metavar="IDS", help="only what evidences these, A.8.13,A.5.15")
+    bundle.add_argument("--scopes", default="", metavar="PATTERNS", help="only these scopes, prod/*,eu/*")
+    bundle.add_argument("--recipient", default="", metavar="TEXT", help="for whom it is made")
+    bundle.add_argument("--redact", action="store_true", help="leave personal fields out; the proofs still hold")
+    bundle.add_argument(
+        "--since", metavar="WORDS_OR_NOTE", help="an earlier head it must be shown to extend: twelve words, or a note file"
+    )
+    bundle.add_argument("--json", action="store_true", help="one JSON document")
+    _with_config(bundle)
 
     report = command("report", "verify a run and show it")
     report.add_argument("run", nargs="?", type=int, metavar="RUN", help="its number (the newest complete one)")
@@ -166,21 +186,58 @@ def parser() -> argparse.ArgumentParser:
     revoke.add_argument("--reason", required=True, metavar="TEXT", help="why, as it shall stand in the log")
     _with_config(revoke)
 
+    stored = group("store", "check what is stored, or say what it takes")
+    check = command("check", "check structure, log and lines of a store; bodies too where asked", stored)
+    check.add_argument("store", type=Path, metavar="STORE", help="its folder, or s3://BUCKET/PREFIX")
+    check.add_argument("--key", metavar="FINGERPRINT", help="SHA-256 of the public key, obtained outside the store")
+    check.add_argument("--read-data", action="store_true", help="unpack and hash every body")
+    check.add_argument("--subset", metavar="N/T", help="only this part of the bodies: 1/7 today, 2/7 tomorrow")
+    check.add_argument("--json", action="store_true", help="one JSON document")
+    stats = command("stats", "show what a store holds and what that takes", stored)
+    stats.add_argument("store", type=Path, metavar="STORE", help="its folder, or s3://BUCKET/PREFIX")
+    stats.add_argument("--json", action="store_true", help="one JSON document")
+
     stamps = group("timestamp", "have the store attested from outside without a run")
     renew = command("renew", "have the newest checkpoint stamped, witnessed and copied now", stamps)
     _with_config(renew)
     renew.add_argument("--json", action="store_true", help="one JSON document")
 
     witness = command("witness", "serve as a witness: sign the heads of logs, as long as each extends the last")
-    witness.add_argument("--listen", default="127.0.0.1:9465", metavar="ADDRESS", help="address and port (127.0.0.1:9465)")
-    witness.add_argument("--state", type=Path, required=True, metavar="DIR", help="where it remembers what it has signed")
-    witness.add_argument("--init", action="store_true", help="begin with nothing seen; only for a key never used before")
-    witness.add_argument("--name", required=True, metavar="NAME", help="its name, such as witness.example.org/w1")
+    witness.add_argument("--listen", default="127.0.0.1:9465", metavar="ADDRESS", help="where (127.0.0.1:9465)")
+    witness.add_argument("--state", type=Path, required=True, metavar="DIR", help="what it remembers")
+    witness.add_argument("--init", action="store_true", help="begin with nothing seen, with a new key")
+    witness.add_argument("--name", required=True, metavar="NAME", help="such as witness.example.org/w1")
     witness.add_argument("--key", type=Path, required=True, metavar="FILE", help="its own key, made with key new")
     witness.add_argument("--secret", required=True, metavar="REF", help="the passphrase, as env:NAME or file:PATH")
     witness.add_argument(
         "--log", action="append", required=True, metavar="VKEY", help="verifier key of a log it signs for; repeatable"
     )
+    disclose = command("disclose", "prove one reply, or one field of it, against a head of the log")
+    disclose.add_argument("store", type=Path, metavar="STORE", help="folder of the store")
+    disclose.add_argument("--run", type=int, required=True, metavar="N", help="number of the run")
+    disclose.add_argument("--reply", type=int, required=True, metavar="I", help="number of the reply in its manifest")
+    one = disclose.add_mutually_exclusive_group()
+    one.add_argument("--field", metavar="PATH", help="the field at this path: Users[].Email, or an XML element")
+    one.add_argument("--span", type=int, metavar="K", help="the span of this number; fields are the odd ones")
+    disclose.add_argument("--checkpoint", type=Path, metavar="NOTE", help="the head to prove it against (the newest)")
+    disclose.add_argument("--output", "-o", type=Path, required=True, metavar="FILE", help="where the proof is written")
+
+    proven = command("verify-disclosure", "check the proof of one reply or field")
+    proven.add_argument("proof", type=Path, metavar="PROOF", help="the file that disclose wrote")
+    against = proven.add_mutually_exclusive_group(required=True)
+    against.add_argument("--bundle", type=Path, metavar="BUNDLE", help="the bundle the field was left out of")
+    against.add_argument("--checkpoint", type=Path, metavar="NOTE", help="a checkpoint file that was kept")
+    proven.add_argument("--key", required=True, metavar="FINGERPRINT", help="SHA-256 of the public key")
+    proven.add_argument("--json", action="store_true", help="one JSON document")
+
+    erase = command("erase", "remove a body from the store; the log keeps its digest and says why")
+    erase.add_argument("store", nargs="?", type=Path, metavar="STORE", help="its folder (from the configuration)")
+    erase.add_argument(
+        "--object", action="append", required=True, metavar="SHA", help="SHA-256 of the body; may stand several times"
+    )
+    erase.add_argument("--basis", required=True, metavar="TEXT", help="on which ground; it stays in the log: no names")
+    erase.add_argument("--approved-by", required=True, metavar="NAME", help="who decided it")
+    _with_config(erase)
     return top
 
 
@@ -213,11 +270,12 @@ def _with_selection(command: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = parser().parse_args(argv)
-    from collector import commands, seal_commands
     from evidence_store.errors import StoreError
 
     try:
-        name = "list_" if arguments.command == "list" else arguments.command
+        from collector import commands, seal_commands
+
+        name = "list_" if arguments.command == "list" else arguments.command.replace("-", "_")
         if hasattr(arguments, "action"):
             name = f"{name}_{arguments.action}"
         module = commands if hasattr(commands, name) else seal_commands

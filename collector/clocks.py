@@ -42,7 +42,7 @@ class PeerDates:
         """As the record does it."""
         try:
             off = (parsedate_to_datetime(line["date"]) - instant(line["received"])).total_seconds()
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return self._ledger.add_reply(line)
         with self._lock:
             self._least = min(round(off), self._least if self._least is not None else round(off))

@@ -154,19 +154,27 @@ def verify(arguments: Arguments) -> int:
     options += [part for key in arguments.witness for part in ("--witness", key)]
     options += [part for path in arguments.against for part in ("--against", str(path))]
     options += ["--no-read-data"] if arguments.no_read_data else []
+    options += ["--since", arguments.since] if arguments.since else []
     return verify_main(["verify", *options, *(["--json"] if arguments.json else [])])
 
 
 def rerun(arguments: Arguments) -> int:
     """Re-perform a sealed run."""
     from collector.rerun import rerun as perform
+    from evidence_store.bundle_source import is_bundle
     from evidence_store.store import Store
 
-    if arguments.key:
-        _verified(arguments.path, arguments.key)
-    with Store.open(arguments.path, key=arguments.key) as store:
-        number = arguments.run if arguments.as_of is None else _run_as_of(store, arguments.as_of)
-        outcome = perform(store.run(number), sealed_code=arguments.sealed_code, folders=arguments.checks)
+    if is_bundle(arguments.path):
+        from collector.bundle_commands import run_in_bundle
+
+        with run_in_bundle(arguments) as sealed:
+            outcome = perform(sealed, sealed_code=arguments.sealed_code, folders=arguments.checks)
+    else:
+        if arguments.key:
+            _verified(arguments.path, arguments.key)
+        with Store.open(arguments.path, key=arguments.key) as store:
+            number = arguments.run if arguments.as_of is None else _run_as_of(store, arguments.as_of)
+            outcome = perform(store.run(number), sealed_code=arguments.sealed_code, folders=arguments.checks)
     if arguments.json:
         print(
             json.dumps(
@@ -181,6 +189,7 @@ def rerun(arguments: Arguments) -> int:
                     "differences": [str(one) for one in outcome.differences],
                     "changedCode": list(outcome.changed_code),
                     "changedFiles": list(outcome.changed_files),
+                    "notReperformable": list(outcome.not_reperformable),
                 }
             )
         )
@@ -195,7 +204,12 @@ def rerun(arguments: Arguments) -> int:
             f"run {outcome.number}: {outcome.findings} findings from {outcome.replies} replies re-performed offline, "
             + ("all equal" if outcome.equal else f"{len(outcome.differences)} lines differ")
         )
-    return 0 if outcome.equal or arguments.checks else 4
+        if lost := outcome.not_reperformable:
+            print(f"not re-performable, for what they rest on is left out or erased: {len(lost)} findings")
+            print(f"their numbers: {' '.join(map(str, lost))}")
+    if not outcome.equal and not arguments.checks:
+        return 4
+    return 3 if outcome.not_reperformable else 0
 
 
 def _run_as_of(store: Store, text: str) -> int:
@@ -466,14 +480,15 @@ def _signer(config: Config) -> Signer:
 
 
 def _open_store(config: Config, signer: Signer) -> Store:
+    from collector.signing import bucket
     from evidence_store.store import Store
 
-    path = config.store.path
-    if not (path / "STORE.json").exists():
+    path, remote = config.store.path, bucket(config)
+    if not (path / "STORE.json").exists() and not (remote and remote.exists()):
         path.parent.mkdir(parents=True, exist_ok=True)
         lag = {"timestamp": {"maxLagHours": config.timestamps.max_lag_h}} if config.timestamps.authorities else {}
-        return Store.create(path, origin=config.store.origin, signer=signer, policy=lag)
-    store = Store.open(path, signer=signer)
+        return Store.create(path, origin=config.store.origin, signer=signer, policy=lag, remote=remote)
+    store = Store.open(path, signer=signer, remote=remote)
     for number in store.recovered:
         say(f"run {number} had not ended; it is now on record as aborted, with what it had read")
     if store.origin != config.store.origin:

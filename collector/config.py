@@ -19,12 +19,26 @@ from collector.yamlpos import Document
 
 
 @dataclass(frozen=True, slots=True)
+class BucketConfig:
+    """A bucket with Object Lock that holds the store."""
+
+    uri: str
+    """``s3://bucket/prefix``."""
+    retention_days: int = 2557
+    region: str | None = None
+    endpoint_url: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StoreConfig:
     """Where the sealed evidence is kept."""
 
     path: Path
     origin: str
     """Name of the log in every checkpoint."""
+    bucket: BucketConfig | None = None
+    """Where sealed files are final; None: the folder is the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +340,7 @@ def _built(document: Document) -> Config:
     return Config(
         document=document,
         organisation=data["organisation"],
-        store=StoreConfig(folder / data["store"]["path"], data["store"]["origin"]),
+        store=_store(data["store"], folder),
         key=KeyConfig(
             folder / data["key"]["file"] if "file" in data["key"] else None,
             _secret(data["key"].get("passphrase")),
@@ -370,6 +384,13 @@ def _anchors(data: dict[str, Any], folder: Path) -> AnchorsConfig:
             for item in data.get("copies", ())
         ),
     )
+
+
+def _store(item: dict[str, Any], folder: Path) -> StoreConfig:
+    bucket = dict(item["bucket"]) if "bucket" in item else None
+    if bucket and "retention_days" in bucket:
+        bucket["retention_days"] = int(bucket["retention_days"])
+    return StoreConfig(folder / item["path"], item["origin"], BucketConfig(**bucket) if bucket else None)
 
 
 def _connection(item: dict[str, Any], folder: Path) -> Connection:

@@ -344,7 +344,7 @@ def _key_faults(key: dict[str, Any]) -> Iterator[Fault]:
         if name in needed and name not in key:
             yield Fault(("key",), f"{name} is missing", f"add it, for example {name}: {example}")
         if name in key and name not in needed:
-            yield Fault(("key", name), f"does not belong to a key {where}", f"delete {name}, or choose another kind of key")
+            yield Fault(("key", name), f"does not belong to a key {where}", f"delete {name}, or correct the rest")
 
 
 def _store_faults(data: dict[str, Any], path: Path) -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""What a run no longer shows, because it was left out, withheld or erased, and what therefore cannot be re-performed."""
+"""What a run no longer shows (left out, withheld, erased), and what therefore cannot be re-performed."""
 
 from __future__ import annotations
 
@@ -75,9 +75,14 @@ class LeftOut:
             if line["kind"] == "control" and not checks.isdisjoint(row["check"] for row in line["rows"]):
                 told[place] = True
         unseen = [place for place, (sealed, _) in enumerate(pairs) if sealed is None and not told[place]]
+        # Withheld lines come out again, and there is nothing to compare them with.
         if len(unseen) <= self.hidden_results:
             for place in unseen:
                 told[place] = True
+            more = sum(1 for sealed, _ in pairs if sealed is None)
+            for place, (sealed, again) in enumerate(pairs):
+                if sealed and again and sealed["kind"].endswith(" lines"):
+                    told[place] = 0 < int(again["kind"].split()[0]) - int(sealed["kind"].split()[0]) == more
         return told
 
     def _excused(

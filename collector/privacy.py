@@ -1,7 +1,7 @@
 """Finds the personal fields of a reply, byte for byte, so that they can be left out of a bundle later.
 
-Nothing is taken out here: the body is kept as it came, and the sealed line commits to its fields one by one. What cannot
-be searched counts as one field from its first byte to its last.
+Nothing is taken out here: the body is kept as it came, and the sealed line commits to its fields one by one. What
+cannot be searched counts as one field from its first byte to its last.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DEFAULTS = (
     Personal("iam:GetSSHPublicKey", "name", xml="SSHPublicKeyBody"),
     Personal("host:read", "name", regex=r"^(?:[^:\n]*:){4}(?P<personal>[^:\n]+)(?::[^:\n]*){2}$"),
 )
-"""Fields that are known to hold e-mail addresses, names or telephone numbers of people, in replies that sources ask for."""
+"""Fields that are known to hold e-mail addresses, names or telephone numbers of people."""
 
 
 def find(fields: Iterable[Personal], operation: str, body: bytes) -> Cut | None:

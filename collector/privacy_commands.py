@@ -74,20 +74,22 @@ def verify_disclosure(arguments: Arguments) -> int:
             print(f"{name:<12}{ascii(value)[1:-1] if isinstance(value, str) else value}")
     shown = [ascii(part.decode("utf-8", "backslashreplace"))[1:-1] for part in (around or (b"", b""))]
     text = ascii(document["content"])[1:-1]
-    print(f"content     {text}" if around is None else f"in its place {shown[0]} >>>{text}<<< {shown[1]}")
+    print(f"content     {text}" if around is None else f"in its place {shown[0]}>>>{text}<<<{shown[1]}")
     print("proven: this was received and sealed as it stands here; not that the answer was true")
     return 0
 
 
 def erase(arguments: Arguments) -> int:
     """Bodies are gone from the store; the log keeps their digests and says why."""
-    from collector.signing import signer
+    from collector.signing import bucket, signer
     from evidence_store.store import Store
 
     if not arguments.config.is_file():
         raise ConfigError(f"there is no configuration at {arguments.config}", "name it with --config: it names the key")
     config = load_config(arguments.config)
-    with Store.open(arguments.store or config.store.path, signer=signer(config)) as store:
+    with Store.open(
+        arguments.store or config.store.path, signer=signer(config), remote=None if arguments.store else bucket(config)
+    ) as store:
         index = store.erase(arguments.object, basis=arguments.basis, approved_by=arguments.approved_by)
         print(f"leaf {index} of {store.origin} records that {len(arguments.object)} bodies were erased")
     say("copies elsewhere (backups, bundles, replicas) are not reached: erase them too")
@@ -115,7 +117,7 @@ def _size(path: Path) -> int:
     """The number of leaves under a checkpoint file."""
     lines = path.read_text("utf-8", "replace").split("\n")
     if len(lines) < 3 or not (lines[1].isascii() and lines[1].isdigit()):
-        raise ConfigError(f"{path} is not a checkpoint", "name a .note file, such as log/checkpoints/*.note of a bundle")
+        raise ConfigError(f"{path} is not a checkpoint", "name a .note file, as in log/checkpoints of a bundle")
     return int(lines[1])
 
 

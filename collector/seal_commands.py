@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collector.bundle_commands import bundle as bundle
 from collector.config import load as load_config
 from collector.console import say
 from collector.errors import ConfigError
@@ -14,6 +15,8 @@ from collector.privacy_commands import disclose as disclose
 from collector.privacy_commands import erase as erase
 from collector.privacy_commands import verify_disclosure as verify_disclosure
 from collector.secrets import SecretRef
+from collector.store_commands import store_check as store_check
+from collector.store_commands import store_stats as store_stats
 
 if TYPE_CHECKING:
     from evidence_store.keychain import KeyChain
@@ -67,13 +70,13 @@ def key_show(arguments: Arguments) -> int:
 
 def key_rotate(arguments: Arguments) -> int:
     """The store is signed by another key from now on."""
-    from collector.signing import opened, signer
+    from collector.signing import bucket, opened, signer
     from evidence_store.store import Store
 
     config = load_config(_existing(arguments.config))
     secret = SecretRef.parse(arguments.secret) if arguments.secret else None
     new = opened(arguments.new, secret, Path())
-    with Store.open(config.store.path, signer=signer(config)) as store:
+    with Store.open(config.store.path, signer=signer(config), remote=bucket(config)) as store:
         index = store.rotate(new, arguments.reason)
         print(f"leaf {index} of {store.origin} hands over to {new.keyid}")
     name = f"key.uri: {arguments.new}" if ":" in arguments.new else f"key.file: {arguments.new}"
@@ -85,11 +88,11 @@ def key_rotate(arguments: Arguments) -> int:
 
 def key_revoke(arguments: Arguments) -> int:
     """A retired key's signatures no longer count after a leaf."""
-    from collector.signing import signer
+    from collector.signing import bucket, signer
     from evidence_store.store import Store
 
     config = load_config(_existing(arguments.config))
-    with Store.open(config.store.path, signer=signer(config)) as store:
+    with Store.open(config.store.path, signer=signer(config), remote=bucket(config)) as store:
         index = store.revoke(arguments.fingerprint, arguments.last_good_index, arguments.reason)
         print(f"leaf {index} of {store.origin} revokes {arguments.fingerprint} after leaf {arguments.last_good_index}")
     print("next: affidavit verify with --key and --tsa-roots says which leaves no longer count; tell your auditor")
@@ -99,7 +102,7 @@ def key_revoke(arguments: Arguments) -> int:
 def timestamp_renew(arguments: Arguments) -> int:
     """The newest checkpoint is attested now, by everybody the configuration names."""
     from collector import sealing
-    from collector.signing import signer
+    from collector.signing import bucket, signer
     from evidence_store.store import Store
 
     config = load_config(_existing(arguments.config))
@@ -108,7 +111,7 @@ def timestamp_renew(arguments: Arguments) -> int:
         raise ConfigError(
             f"{arguments.config} names nobody who attests", "add timestamps.authorities or anchors; see docs/anchors.md"
         )
-    with Store.open(config.store.path, signer=signer(config)) as store:
+    with Store.open(config.store.path, signer=signer(config), remote=bucket(config)) as store:
         store.anchor()  # what an interrupted run kept is named first, so that the new stamps cover it
         size = store.size
         found = sealing.closed(store, who)

@@ -1,4 +1,4 @@
-"""Opens the key that a configuration, or a command line, names."""
+"""Opens the key that a configuration, or a command line, names, and the bucket it keeps evidence in."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collector.errors import ConfigError
 from collector.secrets import SecretRef
 
 if TYPE_CHECKING:
+    from evidence_store.backends.s3 import Bucket
     from evidence_store.keys import Signer
 
 
@@ -43,3 +44,19 @@ def opened(name: str, secret: SecretRef | None, folder: Path) -> Signer:
     if secret is None:
         raise ConfigError(f"the passphrase of {name} is missing", "name it with --secret env:NAME or file:PATH")
     return load_key_file(Path(name), secret.resolve(folder).reveal().encode())
+
+
+def bucket(config: Config) -> Bucket | None:
+    """The bucket of the store, if it has one."""
+    named = config.store.bucket
+    if named is None:
+        return None
+    from evidence_store.backends.s3 import Bucket
+
+    return Bucket(
+        named.uri,
+        retention_days=named.retention_days,
+        region=named.region,
+        profile=named.profile,
+        endpoint_url=named.endpoint_url,
+    )

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from evidence_store.bundle_source import is_bundle
+from evidence_store.bundle_verify import verify_bundle
+from evidence_store.cosignature import Witness
 from evidence_store.errors import StoreError, UsageError
 from evidence_store.verify import Verification, verify_store
 
@@ -19,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 verified, 4 not verified, 2 wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m evidence_store", description=__doc__.partition(":")[2].strip())
     commands = parser.add_subparsers(dest="command", required=True)
-    verify = commands.add_parser("verify", help="say whether a store is what was sealed")
-    verify.add_argument("store", type=Path, metavar="STORE")
+    verify = commands.add_parser("verify", help="say whether a store or a bundle is what was sealed")
+    verify.add_argument("store", type=Path, metavar="STORE", help="a store, or a bundle: folder, zip, tar.zst")
     verify.add_argument("--key", metavar="FINGERPRINT", help="hex SHA-256 of the signer's public key")
     verify.add_argument("--tsa-roots", type=Path, metavar="PEM", help="root certificates of the time-stamp authorities")
     verify.add_argument("--witness", action="append", default=[], metavar="VKEY", help="key of a witness; it must have cosigned")
@@ -28,20 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--against", action="append", default=[], type=Path, metavar="NOTE",
         help="a checkpoint held elsewhere, or a folder of them, that the log must extend",
     )  # fmt: skip
+    verify.add_argument("--since", metavar="WORDS_OR_NOTE", help="an earlier head that a bundle must extend")
     verify.add_argument("--max-stamp-lag-h", type=float, default=24, metavar="HOURS")
     verify.add_argument("--no-read-data", action="store_true", help="check log and manifests only, not every body")
     verify.add_argument("--json", action="store_true", help="print one JSON document")
     given = parser.parse_args(arguments)
     try:
-        found = verify_store(
-            given.store,
-            key=given.key,
-            read_data=not given.no_read_data,
-            tsa_roots=_read(given.tsa_roots),
-            max_stamp_lag_h=given.max_stamp_lag_h,
-            witnesses=given.witness,
-            against=given.against,
-        )
+        found = _verify(given)
     except StoreError as error:
         print(f"error: {error.what}\nnext:  {error.next_step}", file=sys.stderr)
         return error.exit_code
@@ -50,6 +46,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         print(in_words(found))
     return 0 if found.ok else NOT_VERIFIED
+
+
+def _verify(given: argparse.Namespace) -> Verification:
+    """A bundle is told from a store by what it is."""
+    roots = _read(given.tsa_roots)
+    if not is_bundle(given.store):
+        if given.since is not None:
+            raise UsageError("an earlier head is given for a store", "hold a store against a note with --against")
+        return verify_store(
+            given.store,
+            key=given.key,
+            read_data=not given.no_read_data,
+            tsa_roots=roots,
+            max_stamp_lag_h=given.max_stamp_lag_h,
+            witnesses=given.witness,
+            against=given.against,
+        )
+    if given.against or given.no_read_data:
+        raise UsageError("a bundle is always read whole, and held against an earlier head", "use --since WORDS_OR_NOTE")
+    return verify_bundle(
+        given.store,
+        key=given.key,
+        tsa_roots=roots,
+        max_stamp_lag_h=given.max_stamp_lag_h,
+        since=since_text(given.since),
+        witnesses=[Witness.parse(key) for key in given.witness],
+    )
+
+
+def since_text(given: str | None) -> str | None:
+    """The words, or the text of the note file that is named.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    if given is None or len(given.split()) > 1:
+        return given
+    try:
+        return Path(given).read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the note {given!r}", "give twelve words in quotes, or name a note file") from error
 
 
 def in_words(found: Verification) -> str:

@@ -209,7 +209,8 @@ def _git(folder: Path, *arguments: str) -> str:
     Raises:
         AnchorError: it failed.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_DIR")}
+    outer = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
+    environment = {name: value for name, value in os.environ.items() if name not in outer}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh", "LC_ALL": "C"}
     environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
     try:

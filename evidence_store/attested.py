@@ -125,7 +125,8 @@ def check_freshness(
         (token_digests(root), stamps, "authority"),
         (cosignature_digests(root), cosignatures, "keyid"),
     ):
-        sizes |= {sha256: size for (size, _), sha256 in digests.items()}
+        for (size, _), sha256 in digests.items():
+            sizes[sha256] = min(size, sizes.get(sha256, size))
         times |= {digests[entry["checkpointSize"], entry[by]]: unstamp(entry["time"]) for entry in checked}
     for run in history.runs.values():
         where, named = layout.run_name(run.number), run.opening.get("freshness", {})

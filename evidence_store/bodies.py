@@ -117,7 +117,7 @@ class Bodies:
 
     def _record(self, place: int) -> tuple[bytes, int, int, int, int, int]:
         """Digest, run, offset, length, size and place of the base."""
-        return RECORD.unpack_from(self._records, place * RECORD.size)  # type: ignore[return-value]
+        return RECORD.unpack_from(self._records, place * RECORD.size)
 
     def _chain(self, key: int, packs: _Packs, report: Callable[[int, str], None]) -> None:
         """A key frame and everything that stands on it."""

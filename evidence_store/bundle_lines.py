@@ -182,6 +182,7 @@ def _named(plan: bytes) -> list[tuple[str, str]] | None:
         found = [("data/config/config.yaml", document["config"]["sha256"])]
         found += [(f"data/code/{one['file']}", one["sha256"]) for one in document["code"]]
         found += [(f"data/{one['file']}", one["sha256"]) for one in document["files"]]
+        found += [(f"data/examples/{one['file']}", one["sha256"]) for one in document.get("examples", ())]
     except (KeyError, TypeError) as error:
         raise ValueError("does not name its objects as its schema says") from error
     if not all(isinstance(sha256, str) and HEX256.fullmatch(sha256) for _, sha256 in found):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from evidence_store.bundle_source import Files
 from evidence_store.bundle_verify import Contents, Run, examine
 from evidence_store.cosignature import Witness
 from evidence_store.errors import ErasedError, TamperedError, UsageError
+from evidence_store.log import Leaf
+from evidence_store.note import Checkpoint
 from evidence_store.redaction import LEFT_OUT, WITHHELD, masked, shown_reply
+from evidence_store.spans import Redacted, open_redacted
 from evidence_store.spans import Redacted, open_redacted
 from evidence_store.spelling import HEX256
 from evidence_store.verify import Verification
@@ -24,9 +28,12 @@ ERASED = "its body was erased before this bundle was made"
 class BundleRun:
     """A run of a verified bundle. Lines that are withheld are counted and not yielded."""
 
-    def __init__(self, files: Files, run: Run) -> None:
+    def __init__(self, files: Files, run: Run, erased: Mapping[str, int], restricted: bool) -> None:
+        self.restricted = restricted
+        """Whether the bundle shows only some controls or scopes."""
         self._files = files
         self._run = run
+        self._erased = erased
 
     @property
     def number(self) -> int:
@@ -48,69 +55,69 @@ class BundleRun:
         """Predicate of the run-close or run-abort leaf."""
         return self._run.ending.predicate if self._run.ending else {}
 
+    @property
+    def opened_on(self) -> datetime:
+        """When the run-open leaf was written."""
+        return self._run.opening.recorded_on
+
     def plan(self) -> bytes:
         """The plan, as it was sealed."""
         return self._files.read(form.run_file(self.number, layout.PLAN))
 
     def replies(self) -> Iterator[dict[str, Any]]:
-        """The lines of the manifest that are shown, in order; each bears its number."""
-        public = self._public()
-        for number, line in enumerate(self._files.lines(form.run_file(self.number, layout.MANIFEST))):
-            if not bundle_lines.is_withheld(line):
-                yield lines.parse(number, line)
-            elif number in public:
-                yield shown_reply(public[number])
+        """The replies that are shown, whole or with fields left out, in order; each bears its number."""
+        public = list(self._public())
+        for line in self._lines(layout.MANIFEST):
+            while public and public[0]["i"] < line["i"]:
+                yield public.pop(0)
+            yield line
+        yield from public
 
     def results(self) -> Iterator[dict[str, Any]]:
         """The lines of the results that are shown, in order; each bears its number."""
         return self._lines(layout.RESULTS)
 
-    def withheld(self) -> dict[str, int]:
-        """How many lines of each stream are withheld."""
-        return {
-            stream: sum(map(bundle_lines.is_withheld, self._files.lines(form.run_file(self.number, stream))))
-            for stream in (layout.MANIFEST, layout.RESULTS)
-        }
-
-    def redacted(self, root: str) -> Redacted | None:
-        """A reply whose fields are left out, by its spans root; ``None`` when it is not in the bundle."""
-        name = form.redacted_name(root)
-        return open_redacted(self._files.read(name), root) if name in self._files else None
-
     def absent(self) -> dict[int, str]:
         """Why, by number of each reply that is not shown whole."""
-        public, why = self._public(), {}
-        for number, line in enumerate(self._files.lines(form.run_file(self.number, layout.MANIFEST))):
-            if bundle_lines.is_withheld(line):
-                why[number] = LEFT_OUT if number in public else WITHHELD
-            elif (sha256 := lines.parse(number, line).get("sha256")) and form.object_name(sha256) not in self._files:
-                why[number] = ERASED
-        return why
+        found = {number: WITHHELD for number in self._hidden(layout.MANIFEST)}
+        found |= {line["i"]: LEFT_OUT for line in self._public()}
+        gone = (line for line in self._lines(layout.MANIFEST) if self._is_gone(line.get("sha256")))
+        return found | {line["i"]: f"its body was erased under leaf {self._erased[line['sha256']]}" for line in gone}
 
     def hidden_results(self) -> int:
         """How many result lines are withheld."""
-        return self.withheld()[layout.RESULTS]
+        return sum(1 for _ in self._hidden(layout.RESULTS))
 
-    def object(self, sha256: str) -> bytes:
-        """A body; by its spans root, one with a word in place of each field that is left out.
+    def object(self, name: str) -> bytes:
+        """A body by its digest, or by its spans root with a word in place of each field.
 
         Raises:
+            TamperedError: it is not in the bundle.
             ErasedError: it was erased, or nothing of it is shown.
         """
-        if (name := form.redacted_name(sha256)) in self._files:
-            return masked(self._files.read(name), sha256)
-        if HEX256.fullmatch(sha256) and form.object_name(sha256) not in self._files:
-            raise ErasedError(ERASED, "the log of the bundle says on which basis")
-        if not HEX256.fullmatch(sha256):
-            raise UsageError(f"{sha256!r} is not a digest", "give the sha256 of a reply line")
-        return self._files.read(form.object_name(sha256))
+        if not HEX256.fullmatch(name):
+            raise UsageError(f"{name!r} is not a digest", "give the sha256 of a reply line")
+        if form.redacted_name(name) in self._files:
+            return masked(self._files.read(form.redacted_name(name)), name)
+        if self._is_gone(name):
+            raise ErasedError(f"the body was erased under leaf {self._erased[name]}", "read that leaf for the basis")
+        return self._files.read(form.object_name(name))
 
-    def _public(self) -> dict[int, dict[str, Any]]:
-        """The public lines that are shown, by number of the reply each stands for."""
-        name = form.run_file(self.number, bundle_lines.SPANS)
-        found = self._files.lines(name) if name in self._files else iter(())
-        shown = [lines.parse(number, line) for number, line in enumerate(found) if not bundle_lines.is_withheld(line)]
-        return {line["reply"]: line for line in shown}
+    def redacted(self, root: str) -> Redacted | None:
+        """The reply with this spans root, without its fields; ``None`` when the bundle does not hold it."""
+        name = form.redacted_name(root)
+        return open_redacted(self._files.read(name), root) if name in self._files else None
+
+    def _is_gone(self, sha256: str | None) -> bool:
+        return sha256 is not None and sha256 in self._erased and form.object_name(sha256) not in self._files
+
+    def _public(self) -> Iterator[dict[str, Any]]:
+        if form.run_file(self.number, bundle_lines.SPANS) in self._files:
+            yield from map(shown_reply, self._lines(bundle_lines.SPANS))
+
+    def _hidden(self, stream: str) -> Iterator[int]:
+        found = self._files.lines(form.run_file(self.number, stream))
+        return (number for number, line in enumerate(found) if bundle_lines.is_withheld(line))
 
     def _lines(self, stream: str) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(self._files.lines(form.run_file(self.number, stream))):
@@ -144,6 +151,16 @@ class Bundle:
         return cls(Files(path), found, verification)
 
     @property
+    def head(self) -> Checkpoint | None:
+        """The newest head of the log that the bundle shows."""
+        return self._found.head
+
+    @property
+    def leaves(self) -> list[Leaf]:
+        """The leaves of the range."""
+        return self._found.leaves
+
+    @property
     def fingerprint(self) -> str:
         """The key the seal is signed with; proven only when ``verification.authenticated``."""
         return str(self.verification.facts.get("key", ""))
@@ -165,7 +182,9 @@ class Bundle:
         if number not in held:
             what = f"run {number}" if number is not None else "complete run"
             raise UsageError(f"the bundle holds no {what}", f"it holds {', '.join(map(str, sorted(held))) or 'none'}")
-        return BundleRun(self._files, held[number])
+        facts = self._found.facts
+        restricted = facts is not None and bool(facts.controls or facts.scopes)
+        return BundleRun(self._files, held[number], self._found.erased, restricted)
 
     def close(self) -> None:
         """Give files back."""

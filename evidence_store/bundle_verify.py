@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from evidence_store import bundle_format as form
 from evidence_store import layout, merkle, sigstore, sshsig, words
+from evidence_store.bundle_attested import Outsiders
 from evidence_store.bundle_lines import SPANS, STREAMS, LineSummary, Named, objects_of, readable
 from evidence_store.bundle_source import WHOLE, Limits, open_source, printable
 from evidence_store.cosignature import Witness
@@ -25,7 +26,6 @@ from evidence_store.log import GAP, GENESIS, REDACTION, RUN_ABORT, RUN_CLOSE, RU
 from evidence_store.note import Checkpoint, open_checkpoint, verifier_key
 from evidence_store.spans import open_redacted
 from evidence_store.spelling import stamp, unb64, unstamp
-from evidence_store.tokens import anchored
 from evidence_store.verify import (
     CLOCK_SKEW,
     LAG_LIMIT_H,
@@ -99,6 +99,8 @@ class Contents:
     """Root by size, of every head that was rebuilt or proven."""
     runs: dict[int, Run] = field(default_factory=dict)
     policy: dict[str, Any] = field(default_factory=dict)
+    erased: dict[str, int] = field(default_factory=dict)
+    """Leaf that says so, by digest of a body that was erased."""
 
 
 def verify_bundle(
@@ -153,17 +155,15 @@ def examine(
     check.log()
     check.seal()
     check.runs()
-    if tsa_roots is None and any(form.TOKEN.fullmatch(name) or name == form.SEAL_TOKEN for name in check.files):
-        check.warnings.append("time stamps were not checked: no roots were given to check them with")
-    check.stamps(tsa_roots, timedelta(hours=max_stamp_lag_h), witnesses, wanted is not None)
-    trusted = check.pin(pinned)
+    attested = check.outsiders(tsa_roots, timedelta(hours=max_stamp_lag_h), witnesses, wanted is not None)
+    trusted = check.pin(pinned, attested)
     if wanted is not None:
         check.extends(wanted)
     return check.outcome(trusted), check.found
 
 
 def _since(text: str) -> bytes | Checkpoint:
-    return words.read_head(text) if "\n" in text.strip() else words.read(text)
+    return words.read_head(text) if "\n" in text.strip() and len(text.split()) != words.COUNT else words.read(text)
 
 
 class _Check:
@@ -176,8 +176,9 @@ class _Check:
         self.files: dict[str, File] = {}
         self.found = Contents()
         self.stamped: list[dict[str, Any]] = []
+        self.cosigned: list[dict[str, Any]] = []
+        self.since: int | None = None
         self._named = Named(limits.files)
-        self._erased: dict[str, int] = {}
         self._chain: KeyChain | None = None
 
     def report(self, path: str, what: str) -> None:
@@ -339,7 +340,7 @@ class _Check:
                     raise ValueError("is a second genesis statement")
                 self._chain.take(leaf)
                 if leaf.kind == REDACTION:
-                    self._erased |= dict.fromkeys(leaf.predicate["objects"], leaf.index)
+                    self.found.erased |= dict.fromkeys(leaf.predicate["objects"], leaf.index)
         if self._chain is None:
             self.report("keys/leaves", "leaf 0 is missing")
             return
@@ -455,9 +456,11 @@ class _Check:
         if (copy := self._content(form.SIGSTORE)) is not None and envelope is not None:
             with self.noting(form.SIGSTORE):
                 token = sigstore.read(copy, envelope)
-                stamped = [facts.stamped for facts in (self.found.facts,) if facts is not None]
-                if stamped and (token is not None) != stamped[0]:
+                if self._stamped() not in (None, token is not None):
                     raise ValueError("holds a time stamp against what is sealed, or lacks it")
+
+    def _stamped(self) -> bool | None:
+        return None if self.found.facts is None else self.found.facts.stamped
 
     def _sealed_facts(self, facts: form.Facts) -> None:
         head = self.found.head
@@ -585,8 +588,8 @@ class _Check:
         for digest, where in self._named.bodies.items():
             if (sha256 := digest.hex()) in present:
                 continue
-            if sha256 in self._erased:
-                gone[self._erased[sha256]] = gone.get(self._erased[sha256], 0) + 1
+            if sha256 in self.found.erased:
+                gone[self.found.erased[sha256]] = gone.get(self.found.erased[sha256], 0) + 1
             else:
                 self.report(form.object_name(sha256), f"is missing, though {where} names it")
         for leaf, count in sorted(gone.items()):
@@ -618,93 +621,23 @@ class _Check:
 
     # --------------------------------------------------------------------------------------------------- 6 time stamps
 
-    def stamps(self, roots: bytes | None, limit: timedelta, witnesses: Sequence[Witness], since: bool) -> None:
-        """Each token is over its file; those the log names are there; runs were stamped in time."""
-        proof = self._range()
-        if proof is None:
-            return
-        present = {(int(found[1]), found[2]): name for name in self.files if (found := form.TOKEN.fullmatch(name))}
-        with self.noting("log/entries"):
-            for (size, authority), sha256 in anchored(self.found.leaves).items():
-                name = layout.token_name(size, authority)
-                if proof[0] < size <= proof[1] and (size, authority) not in present:
-                    self.report(name, "is missing")
-                elif name in self.files and self.files[name].sha256 != sha256:
-                    self.report(name, "is not the reply the log names")
-        attested = []
-        for (size, authority), name in sorted(present.items()):
-            note = self._content(layout.note_name(size))
-            if note is None:
-                continue
-            with self.noting(name):
-                if checked := self._token(name, note, roots):
-                    attested.append((size, unstamp(checked["time"])))
-                    self.stamped.append({"checkpointSize": size, "authority": authority, **checked})
-        if (seal := self._content(form.SEAL)) is not None and form.SEAL_TOKEN in self.files:
-            with self.noting(form.SEAL_TOKEN):
-                self._token(form.SEAL_TOKEN, seal, roots)
-        self._sigstore_token(roots)
-        attested += self._cosignatures(witnesses)
+    def outsiders(
+        self, roots: bytes | None, limit: timedelta, witnesses: Sequence[Witness], since: bool
+    ) -> Sequence[tuple[int, datetime]]:
+        """What outsiders attest holds, and runs were stamped in time; what was seen outside, and when, is returned."""
+        if not self.found.leaves:
+            return []
+        files = {name: file.content for name, file in self.files.items() if file.content is not None}
+        outside = Outsiders(files, self.found.leaves, self.report, self.noting, self.warnings)
+        outside.check(roots, witnesses)
+        self.stamped, self.cosigned = outside.stamps, outside.cosignatures
         self._lag(limit)
         if self._chain is not None:
-            for words_ in self._chain.discounted(attested):
-                self.report("log/entries", words_)
-        if not attested and not since:
+            for what in self._chain.discounted(outside.attested):
+                self.report("log/entries", what)
+        if not outside.attested and not since:
             self.warnings.append(NO_ANCHOR)
-        self._attested = attested
-
-    _attested: Sequence[tuple[int, Any]] = ()
-
-    def _token(self, name: str, data: bytes, roots: bytes | None) -> dict[str, Any] | None:
-        # Imported here: a bundle without time stamps verifies without the library for them.
-        from evidence_store.timestamps import check_token, read_imprint
-
-        reply = self._content(name) or b""
-        if roots is None:
-            if read_imprint(reply) != hashlib.sha256(data).digest():
-                raise ValueError("is not a time stamp over its file")
-            return None
-        found = check_token(reply, data, roots)
-        return {"time": stamp(found.time), "by": found.checked_by}
-
-    def _sigstore_token(self, roots: bytes | None) -> None:
-        from evidence_store.timestamps import check_token, read_imprint
-
-        data, seal = self._content(form.SIGSTORE), self._content(form.SEAL)
-        if data is None or seal is None:
-            return
-        with suppress(VerificationError):
-            envelope = open_envelope(seal)
-            token = sigstore.read(data, envelope)
-            if token is None:
-                return
-            signature = envelope.signatures[0][1]
-            with self.noting(form.SIGSTORE):
-                if roots is not None:
-                    check_token(token, signature, roots)
-                elif read_imprint(token) != hashlib.sha256(signature).digest():
-                    raise ValueError("holds a time stamp that is not over its signature")
-
-    def _cosignatures(self, witnesses: Sequence[Witness]) -> list[tuple[int, Any]]:
-        seen = []
-        known = {witness.keyid: witness for witness in witnesses}
-        strangers = 0
-        for name in sorted(self.files):
-            match = form.COSIGNATURE.fullmatch(name)
-            note = self._content(layout.note_name(int(match[1]))) if match else None
-            if match is None or note is None:
-                continue
-            if match[2] not in known:
-                strangers += 1
-                continue
-            with self.noting(name):
-                text = note.decode("utf-8").rpartition("\n\n")[0] + "\n"
-                seen.append((int(match[1]), known[match[2]].opened(self._content(name) or b"", text)))
-        if strangers:
-            self.warnings.append(
-                f"{strangers} cosignatures were not checked: the keys of their witnesses were not given"
-            )
-        return seen
+        return outside.attested
 
     def _lag(self, limit: timedelta) -> None:
         demanded: dict[str, Any] = {}
@@ -745,16 +678,14 @@ class _Check:
             else "does not extend the earlier head: the log was rewritten, or the bundle has no proof from it",
         )  # fmt: skip
 
-    since: int | None = None
-
-    def pin(self, pinned: str | None) -> bool:
+    def pin(self, pinned: str | None, attested: Sequence[tuple[int, datetime]]) -> bool:
         """Whether everything is signed by a key the reader named."""
         if pinned is None:
             self.warnings.append(NO_KEY)
             return False
         if self._chain is None:
             return False
-        if why := self._chain.refuses(pinned, self._attested):
+        if why := self._chain.refuses(pinned, attested):
             self.report(form.SIGNER, why)
             return False
         return True
@@ -792,12 +723,9 @@ class _Check:
             sum(lines.count - len(lines.withheld) for lines in manifests),
             sum(form.OBJECT.fullmatch(name) is not None for name in self.files), len(found.leaves),
             found.head.text() if found.head else "", tuple(self.stamped),
+            tuple(self.cosigned),
         )  # fmt: skip
 
     def _content(self, name: str) -> bytes | None:
         file = self.files.get(name)
         return None if file is None else file.content
-
-    def _range(self) -> tuple[int, int] | None:
-        leaves = self.found.leaves
-        return (leaves[0].index, leaves[-1].index + 1) if leaves else None

@@ -1,7 +1,7 @@
 """Proves one reply, or one field of it, against a head of the log: nothing else of the run is shown.
 
-The proof climbs three trees: the span in its reply, the line in its run, the leaf that ended the run in the log. A field is
-proven through the public line of its reply, so that the digest of the whole body stays unsaid.
+The proof climbs three trees: the span in its reply, the line in its run, the leaf that ended the run in the log. A
+field is proven through the public line of its reply, so that the digest of the whole body stays unsaid.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def disclose(
             raise UsageError(f"reply {reply} was sealed whole", "disclose it without --span or --field")
         spans = spans_of(run, seed, line)
         if not 0 <= span < len(spans.pieces):
-            raise UsageError(f"reply {reply} has no span {span}", f"fields are the odd ones up to {len(spans.pieces) - 2}")
+            fields = f"fields are the odd ones up to {len(spans.pieces) - 2}"
+            raise UsageError(f"reply {reply} has no span {span}", fields)
         replies = [parsed for place, one in enumerate(exact) if "spans" in (parsed := lines.parse(place, one))]
         public = [public_line(place, one, seed) for place, one in enumerate(replies)]
         number = next(place for place, one in enumerate(replies) if one["i"] == reply)
@@ -96,7 +97,11 @@ def disclose(
             "key": b64(keys.at(size).spki),
             "run": run.number,
             "reply": reply,
-            "leaf": {"index": index, "envelope": leaves[index].data.decode(), "proof": _hexes(inclusion_proof(index, tree))},
+            "leaf": {
+                "index": index,
+                "envelope": leaves[index].data.decode(),
+                "proof": _hexes(inclusion_proof(index, tree)),
+            },
             "line": {
                 "stream": stream.removesuffix(".ndjson"),
                 "number": number,

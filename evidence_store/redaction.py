@@ -176,7 +176,7 @@ class RedactedRun:
         return self.run.plan()
 
     def replies(self) -> Iterator[dict[str, Any]]:
-        """The lines that are shown: ``redacted`` stands for the body where fields are left out; withheld ones are skipped."""
+        """The lines that are shown; where fields are left out, ``redacted`` stands for the body."""
         for line in self.run.replies():
             if line["i"] in self.hidden:
                 continue

@@ -103,7 +103,7 @@ def _kms(uri: str, name: str) -> Signer:
     )
     region = name.split(":")[3] if name.startswith("arn:") and name.count(":") >= 5 else None
     try:
-        client = boto3.client("kms", region_name=region, config=settings)
+        client = boto3.Session().client("kms", region_name=region, config=settings)
     except BotoCoreError as error:
         raise SignerError(f"AWS KMS cannot be asked: {type(error).__name__}: {error}", "set AWS_REGION") from error
     described = asked("GetPublicKey", client.get_public_key)

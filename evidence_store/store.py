@@ -17,7 +17,7 @@ from evidence_store.backends import ConflictError, Remote
 from evidence_store.backends.s3 import downloaded, uri_of
 from evidence_store.errors import LockedError, TamperedError, UsageError
 from evidence_store.erase import erase
-from evidence_store.fs import Disk, disk_errors
+from evidence_store.fs import Disk, disk_errors, read_file
 from evidence_store.history import (
     History,
     RunInfo,
@@ -160,6 +160,8 @@ class Store:
             root.mkdir(mode=0o700, parents=True)
         elif remote is None and not (root / layout.STORE).is_file():
             raise UsageError(f"{root} is not a store", "name a folder that holds STORE.json, or create a store")
+        if signer is not None:
+            _check_remote(root, remote)
         pinned = signer.keyid if signer else fingerprint_of(key) if key else None
         lock = _lock(root) if signer else None
         try:
@@ -513,6 +515,18 @@ def _begun(remote: Remote | None, origin: str) -> bytes | None:
     if data is not None and store_json(origin, load(data).get("created", "")) != data:
         raise UsageError(f"{remote.uri} was begun as another store", "name another prefix")
     return data
+
+
+def _check_remote(root: Path, remote: Remote | None) -> None:
+    """A working copy is written to together with its bucket, and with no other.
+
+    Raises:
+        UsageError: it is a copy of another place than was given.
+    """
+    path, given = root / layout.REMOTE, remote.uri if remote is not None else "no bucket"
+    named = read_file(root, layout.REMOTE, 4096).decode("utf-8", "replace").strip() if path.exists() else ""
+    if named and named != given:
+        raise UsageError(f"{root} is a working copy of {named}, not of {given}", f"set store.bucket.uri to {named}")
 
 
 def _not_taken(root: Path, history: History, moment: datetime, remote: Remote) -> None:

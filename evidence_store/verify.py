@@ -9,13 +9,14 @@ import os
 import stat
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from evidence_store import layout, lines, pack
 from evidence_store.attested import check_chains, check_copies, check_cosignatures, check_freshness
+from evidence_store.backends.s3 import downloaded, uri_of
 from evidence_store.bodies import Bodies, Subset
 from evidence_store.cosignature import Witness
 from evidence_store.dsse import ENVELOPE_LIMIT
@@ -92,7 +93,7 @@ class Verification:
 
 
 def verify_store(
-    path: Path,
+    path: Path | str,
     *,
     key: str | None,
     read_data: bool = True,
@@ -105,7 +106,7 @@ def verify_store(
     """Check every file of a store against its log, and the log against a key that came from elsewhere.
 
     Args:
-        path: the store.
+        path: the store, a folder or ``s3://bucket/prefix``.
         key: fingerprint of the signer, obtained outside the store; without it nothing is authenticated.
         read_data: unpack and hash every body, not only the packs' headers.
         subset: only these of the bodies.
@@ -117,6 +118,20 @@ def verify_store(
     Raises:
         UsageError: there is nothing to verify at ``path``, or the key is not a fingerprint.
     """
+    if (uri := uri_of(path)) is not None:
+        with downloaded(uri) as (copy, seen):
+            found = verify_store(
+                copy,
+                key=key,
+                read_data=read_data,
+                subset=subset,
+                tsa_roots=tsa_roots,
+                max_stamp_lag_h=max_stamp_lag_h,
+                witnesses=witnesses,
+                against=against,
+            )
+        problems = (*(Problem(name, what) for name, what in seen.problems), *found.problems)
+        return replace(found, problems=problems, warnings=(*seen.warnings, *found.warnings))
     root = Path(path).absolute()
     pinned = fingerprint_of(key) if key is not None else None
     cosigners = [Witness.parse(text) for text in witnesses]
@@ -214,7 +229,7 @@ class _Check:
         """Report everything that no store has, and every link; what is missing shows when it is read."""
         runs = history.runs if history else {}
         expected = {layout.run_name(run.number) for run in runs.values() if run.kept}
-        files = {*layout.FILES, layout.LOCK, layout.INDEX}
+        files = {*layout.FILES, layout.LOCK, layout.INDEX, layout.REMOTE}
         files |= {layout.SPOOLED_NOTE, layout.SPOOLED_REPLY, layout.SPOOLED_TRUST}
         files |= {f"{run}/{name}" for run in expected for name in layout.RUN_FILES}
         files |= {f"{layout.run_name(run.number)}/{layout.SEED}" for run in runs.values() if layout.SEED in run.subject}

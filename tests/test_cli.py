@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import collector
-from collector import cli
+from collector import cli, commands, seal_commands
 from evidence_store.keys import load_key_file
 from tests.small_cloud import (
     ALL,
@@ -384,9 +384,12 @@ def test_signal_handlers_are_put_back(office: Office) -> None:
 
 
 def test_every_command_has_a_function() -> None:
-    from collector import commands
-
     choices = cli.parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
     assert choices is not None
-    for name in choices:
-        assert callable(getattr(commands, "list_" if name == "list" else name)), name
+    for name, command in dict(choices).items():  # type: ignore[call-overload]
+        groups = [action for action in command._actions if action.dest == "action"]
+        for action in groups[0].choices if groups else [""]:
+            said = affidavit(name, *([action] if action else []), "--help")
+            assert (said.code, said.out.startswith("usage: affidavit")) == (0, True)
+            function = (f"{name}_{action}" if action else "list_" if name == "list" else name).replace("-", "_")
+            assert callable(getattr(commands, function, None) or getattr(seal_commands, function)), function

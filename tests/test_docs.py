@@ -30,29 +30,27 @@ def _page(name: str) -> str:
     return (DOCS / name).read_text("utf8")
 
 
-def _commands() -> dict[str, argparse.ArgumentParser]:
-    found = next(action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return dict(found.choices)
-
-
 @pytest.mark.parametrize("name", ["checks", "sources", "cli"])
 def test_a_page_is_what_make_docs_writes(generate: ModuleType, name: str) -> None:
     assert _page(f"{name}.md") == getattr(generate, f"{name}_page")(), "run make docs"
 
 
-def test_every_command_and_option_is_documented() -> None:
+def test_every_command_and_option_is_documented(generate: ModuleType) -> None:
     sections = re.split(r"^## affidavit ", _page("cli.md"), flags=re.MULTILINE)
-    by_command = {section.split()[0]: section for section in sections[1:]}
-    assert set(by_command) == set(_commands())
-    for name, command in _commands().items():
+    by_command = {section.partition("\n")[0]: section for section in sections[1:]}
+    commands = dict(generate.commands(cli.parser()))
+    assert {name.split()[0] for name in commands} == set(_choices())
+    assert set(by_command) == set(commands)
+    for name, command in commands.items():
         for action in command._actions:
-            if action.help == argparse.SUPPRESS:
-                continue
-            for option in action.option_strings:
-                assert option in by_command[name], f"{name} {option}"
-            if not action.option_strings and action.help:
-                assert str(action.metavar or action.dest) in by_command[name], f"{name} {action.dest}"
             assert action.help, f"{name} {action.dest} says nothing of itself"
+            for option in action.option_strings or [str(action.metavar or action.dest)]:
+                assert action.help == argparse.SUPPRESS or option in by_command[name], f"{name} {option}"
+
+
+def _choices() -> list[str]:
+    found = next(action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return list(found.choices)
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -238,7 +238,7 @@ def test_a_next_link_to_another_host_is_refused(world: HttpWorld, link: str) -> 
     world.route("/things", lambda request: Reply(body=THINGS[:2], links=(f'<{link}>; rel="next"',)))
     reading = world.read_source(things())
     assert gap_of(reading)[0] == "malformed"
-    assert reading.rows == THINGS[:2]
+    assert reading.rows == [], "a page that breaks the chain gives nothing"
     assert len(world.requests) == 1
     same(world, reading, things())
 
@@ -411,7 +411,7 @@ def test_a_server_that_does_not_answer_is_a_gap_without_its_library_text(world: 
 
 def test_a_server_that_is_slow_is_a_timeout(world: HttpWorld) -> None:
     stop = threading.Event()
-    world.route("/things", lambda request: Reply(body=[]) if stop.wait(2) else Reply(body=[]))
+    world.route("/things", lambda request: Reply(body=[stop.wait(2)]))
     kind, reason = gap_of(world.read_source(things(), site=world.site(timeout_s=0.2), attempts=1))
     stop.set()
     assert (kind, "no answer within 0.2 s" in reason) == ("timeout", True)
@@ -835,16 +835,22 @@ def test_every_form_of_credential_opens(world: HttpWorld, tmp_path: Path, monkey
     assert gap is not None
     assert "MISSING is not set" in gap.reason
     callers = {line["task"].rpartition("@")[2]: line["caller"] for line in ledger.lines}
-    assert callers | {"six": ""} == {
-        "one": "token env:T", "two": "u, env:T", "three": "client c", "four": "anonymous", "five": "token env:T", "six": "",
-    }  # fmt: skip
+    assert callers == {
+        "one": "token env:T",
+        "two": "u, env:T",
+        "three": "client c",
+        "four": "anonymous",
+        "five": "token env:T",
+        "six": "",
+    }
     sent = [request.headers for request in world.requests]
     assert any(headers.get("x-api-key") == TOKEN for headers in sent)
     assert any(headers.get("private-token") == TOKEN for headers in sent)
     assert TOKEN not in json.dumps(ledger.lines)
 
     class Sealed:
-        limits = dict(max_pages=10_000, max_reply_bytes=1 << 20, timeout_s=5, attempts=2)
+        def __init__(self) -> None:
+            self.limits = {"max_pages": 10_000, "max_reply_bytes": 1 << 20, "timeout_s": 5, "attempts": 2}
 
         def place(self, name: str) -> Any:
             return next(_place(item) for item in config.connections if item.name == name)

@@ -126,7 +126,7 @@ def test_redactions_are_told_in_the_plan(config: Config) -> None:
 
 def test_a_plan_is_read_back_as_it_was_made(config: Config) -> None:
     made = _plan(config)
-    again = planning.read(made.raw, plugins.load())
+    again = planning.read(orjson.loads(made.raw), plugins.load())
     assert again.tasks == made.tasks
     assert again.places == made.places
     assert (again.organisation, again.as_of) == (made.organisation, made.as_of)
@@ -139,13 +139,13 @@ def test_a_plan_is_read_back_as_it_was_made(config: Config) -> None:
 
 def test_a_plan_names_what_is_not_installed(config: Config) -> None:
     library = plugins.load()
-    raw = _plan(config, _only("aws.logs.retention")).raw
+    document = orjson.loads(_plan(config, _only("aws.logs.retention")).raw)
     without_check = plugins.Library(library.sources, {}, library.code, *_rest(library))
     with pytest.raises(RerunError, match=r"used the check aws\.logs\.retention, which is not installed"):
-        planning.read(raw, without_check)
+        planning.read(document, without_check)
     sources = {name: source for name, source in library.sources.items() if name != "aws.logs.groups"}
     with pytest.raises(RerunError, match=r"the run read aws\.logs\.groups, which no installed source gives") as error:
-        planning.read(raw, plugins.Library(sources, library.checks, library.code, *_rest(library)))
+        planning.read(document, plugins.Library(sources, library.checks, library.code, *_rest(library)))
     assert "--sealed-code" in error.value.next_step
 
 
@@ -153,9 +153,11 @@ def test_a_renamed_check_is_found_by_its_alias(config: Config) -> None:
     from dataclasses import replace
 
     library = plugins.load()
-    raw = _plan(config, _only("aws.logs.retention")).raw
+    document = orjson.loads(_plan(config, _only("aws.logs.retention")).raw)
     renamed = replace(library.checks["aws.logs.retention"], id="aws.logs.kept", aliases=("aws.logs.retention",))
-    plan = planning.read(raw, plugins.Library(library.sources, {renamed.id: renamed}, library.code, *_rest(library)))
+    plan = planning.read(
+        document, plugins.Library(library.sources, {renamed.id: renamed}, library.code, *_rest(library))
+    )
     assert [check.id for check in plan.checks] == ["aws.logs.retention"]
     assert plan.checks[0].function is renamed.function
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -222,16 +223,16 @@ def test_a_run_that_is_not_there_or_not_complete_is_refused(office: Office) -> N
 )
 def test_a_plan_that_cannot_be_trusted_is_refused(office: Office, change: dict[str, object], words: str) -> None:
     with office.sealed(1) as run:
-        plan = json.dumps({**json.loads(run.plan()), **change}).encode()
 
-    class Forged:
-        number, state = 1, "complete"
+        class Forged:
+            def plan(self) -> bytes:
+                return json.dumps({**json.loads(run.plan()), **change}).encode()
 
-        def plan(self) -> bytes:
-            return plan
+            def __getattr__(self, name: str) -> Any:
+                return getattr(run, name)
 
-    with pytest.raises(RerunError, match=words):
-        rerun(Forged())  # type: ignore[arg-type]
+        with pytest.raises(RerunError, match=words):
+            rerun(Forged())  # type: ignore[arg-type]
 
 
 def test_a_difference_names_what_it_is_about() -> None:

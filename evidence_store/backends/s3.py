@@ -3,7 +3,8 @@
 Names are those of the folder, but for the log: S3 cannot append, so each leaf is an object
 ``log/entries/000000000012.dsse.json``. It is written on condition that the name is free, after the files it speaks of
 and before anything else changes; so of two collectors exactly one writes leaf 12. The first version of a name is the
-sealed one: whoever may write later can put a version or a delete marker above it; reading goes past that and reports it.
+sealed one: whoever may write later can put a version or a delete marker above it, and a reader
+of this module goes past that and reports it.
 """
 
 from __future__ import annotations
@@ -132,6 +133,7 @@ class Bucket:
         """The folder holds everything sealed here; a folder that does not exist yet is made."""
         for name in ("", *layout.FOLDERS):
             (root / name).mkdir(mode=0o700, parents=not name, exist_ok=True)
+        (root / layout.REMOTE).write_text(f"{self.uri}\n")
         seen = self._versions("")
         for stale in root.parent.glob(f".{root.name}.fetching-*"):
             shutil.rmtree(stale, ignore_errors=True)

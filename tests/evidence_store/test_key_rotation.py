@@ -1,4 +1,4 @@
-"""A log changes hands by a leaf that both keys sign, and by nothing else; a revoked key's late signatures do not count."""
+"""A log changes hands by a leaf that both keys sign and by nothing else; what a revoked key signed late is void."""
 
 from __future__ import annotations
 
@@ -216,9 +216,11 @@ def test_our_own_writer_does_not_write_them_either(ram: Path) -> None:
         ("key-revocation", {"key": A.keyid, "lastGoodIndex": 0}),
         ("key-revocation", {"key": A.keyid, "lastGoodIndex": 0, "reason": "x", "more": 1}),
     ):
-        with Store.open(path, signer=B) as store, pytest.raises(TamperedError, match="leaf 6"):
-            assert store._log is not None
-            store._log.append(kind, facts, {})
+        with Store.open(path, signer=B) as store:
+            writer = store._log
+            assert writer is not None
+            with pytest.raises(TamperedError, match="leaf 6"):
+                writer.append(kind, facts, {})
     with Store.open(path, signer=B) as store:
         for kind in ("key-transition", "key-revocation"):
             with pytest.raises(UsageError, match="not a kind of leaf that can be appended"):
@@ -334,7 +336,13 @@ def test_which_leaves_a_revocation_discounts(
 
 @pytest.mark.parametrize(
     ("last_good", "attested", "refused"),
-    [(4, [(5, NOON)], ""), (3, [(9, NOON)], "hands over"), (4, [(4, NOON)], "no outside"), (4, None, ""), (3, None, "hands")],
+    [
+        (4, [(5, NOON)], ""),
+        (3, [(9, NOON)], "hands over"),
+        (4, [(4, NOON)], "no outside"),
+        (4, None, ""),
+        (3, None, "hands"),
+    ],
 )
 def test_a_pin_on_a_revoked_key_holds_only_while_its_handing_over_does(
     last_good: int, attested: list[tuple[int, datetime]] | None, refused: str

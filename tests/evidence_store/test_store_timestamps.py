@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,68 +16,9 @@ from evidence_store.keys import FileSigner
 from evidence_store.store import Store
 from evidence_store.timestamps import Authority
 from evidence_store.verify import verify_store
+from tests.local_tsa import Tsa, serving
 
 ORIGIN = "evidence.acme.example/prod"
-CONFIG = """
-[req]
-distinguished_name = dn
-[dn]
-[ca]
-basicConstraints = critical,CA:true
-keyUsage = critical,keyCertSign
-subjectKeyIdentifier = hash
-[tsa]
-basicConstraints = critical,CA:false
-keyUsage = critical,digitalSignature
-extendedKeyUsage = critical,timeStamping
-subjectKeyIdentifier = hash
-authorityKeyIdentifier = keyid
-[web]
-extendedKeyUsage = serverAuth
-[ts]
-default_tsa = here
-[here]
-serial = serial
-crypto_device = builtin
-signer_cert = tsa.pem
-%s
-signer_key = tsa.key
-signer_digest = sha256
-default_policy = 1.2.3.4.1
-digests = sha256
-accuracy = secs:1
-ess_cert_id_chain = no
-ess_cert_id_alg = sha256
-"""
-
-
-def openssl(folder: Path, command: str) -> None:
-    subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
-
-
-class Tsa:
-    """A P-256 authority that ``openssl ts`` answers for."""
-
-    def __init__(self, folder: Path, usage: str = "tsa") -> None:
-        self.folder = folder
-        self.answer = "good"
-        folder.mkdir()
-        self.include("")
-        make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -config c.cnf"
-        openssl(folder, f"{make} -extensions ca -subj /CN=Root -keyout ca.key -out ca.pem")
-        openssl(
-            folder, f"{make} -extensions {usage} -subj /CN=Stamps -keyout tsa.key -out tsa.pem -CA ca.pem -CAkey ca.key"
-        )
-        (folder / "serial").write_text("01")
-        self.roots = (folder / "ca.pem").read_bytes()
-
-    def include(self, certificates: str) -> None:
-        (self.folder / "c.cnf").write_text(CONFIG % certificates)
-
-    def reply(self, query: bytes) -> bytes:
-        (self.folder / "q").write_bytes(query)
-        openssl(self.folder, "ts -reply -config c.cnf -section here -queryfile q -out r")
-        return (self.folder / "r").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -89,34 +28,8 @@ def tsa(tmp_path_factory: pytest.TempPathFactory) -> Tsa:
 
 @pytest.fixture
 def authority(tsa: Tsa) -> Iterator[Authority]:
-    replayed: list[bytes] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            query = self.rfile.read(int(self.headers["Content-Length"]))
-            if tsa.answer == "down":
-                self.send_error(503)
-                return
-            body = {"page": b"<html>maintenance</html>", "long": b"x" * 70_000, "empty": b""}.get(tsa.answer)
-            if tsa.answer == "replay":
-                body = replayed[0]
-            if body is None:
-                body = tsa.reply(query)
-                replayed.append(body)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    tsa.answer = "good"
-    yield Authority("local", f"http://127.0.0.1:{server.server_port}/", tsa.roots)
-    server.shutdown()
-    server.server_close()
+    with serving(tsa) as url:
+        yield Authority("local", url, tsa.roots)
 
 
 def collect(store: Store) -> None:

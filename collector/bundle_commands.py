@@ -1,0 +1,94 @@
+"""What the command about bundles does, and how a run is taken out of one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from collector.config import load as load_config
+from collector.console import say
+from collector.errors import AffidavitError, ConfigError
+
+if TYPE_CHECKING:
+    from evidence_store.bundle_run import BundleRun
+
+Arguments = argparse.Namespace
+
+
+class UnauthenticatedError(AffidavitError):
+    """A bundle is consistent in itself, and not signed by the key that was given."""
+
+    exit_code = 4
+
+
+def bundle(arguments: Arguments) -> int:
+    """A bundle for an auditor; its fingerprint and its head are printed."""
+    from collector.bundling import Selection, make
+    from collector.period_commands import moment
+    from collector.signing import signer
+    from evidence_store.__main__ import since_text
+    from evidence_store.bundle import qr_terminal
+    from evidence_store.store import Store
+
+    if not arguments.config.is_file():
+        raise ConfigError(f"there is no configuration at {arguments.config}", "name it with --config")
+    config = load_config(arguments.config)
+    selection = Selection.of(config, _listed(arguments.controls), _listed(arguments.scopes))
+    period = (moment(arguments.start), moment(arguments.end, end_of_day=True))
+    signing = signer(config)
+    with Store.open(config.store.path, signer=signing) as store:
+        built = make(
+            config, store, signing, arguments.output, period,
+            selection=selection, recipient=arguments.recipient, how=arguments.form, redact=arguments.redact,
+            since=since_text(arguments.since), say=say,
+        )  # fmt: skip
+    facts = built.facts
+    if arguments.json:
+        document = {
+            "schema": "affidavit.bundle/1", "path": str(built.path), "tagmanifest": built.sha256,
+            "fingerprint": built.fingerprint, "words": built.words, "head": built.head.text(), **facts.predicate(),
+        }  # fmt: skip
+        print(json.dumps(document))
+        return 0
+    runs = ", ".join(f"{count} {state}" for state, count in facts.runs.items() if count)
+    print(f"{built.path}: {runs or 'no'} runs, leaves {facts.start} to {facts.end - 1} of {facts.origin}")
+    if facts.withheld_replies or facts.withheld_results:
+        print(f"withheld and counted: {facts.withheld_replies} replies, {facts.withheld_results} results")
+    print(f"fingerprint: {built.fingerprint}\nhead, for the auditor's own report:\n  {built.words}")
+    print(qr_terminal(built.head), end="")
+    print(f"next: affidavit verify {built.path} --key {built.fingerprint}")
+    return 0
+
+
+@contextmanager
+def run_in_bundle(arguments: Arguments) -> Iterator[BundleRun]:
+    """The run a command names, of a bundle that was verified.
+
+    Raises:
+        TamperedError: the bundle is not what was sealed.
+        UnauthenticatedError: it is not signed by the key that was given.
+    """
+    from evidence_store.bundle_run import Bundle
+
+    with Bundle.open(arguments.path, key=arguments.key) as opened:
+        if arguments.key and not opened.verification.ok:
+            raise UnauthenticatedError("the bundle is not signed by that key", "do not rely on it")
+        if not arguments.key:
+            say(f"note: nobody has authenticated the signer {opened.fingerprint}; give the fingerprint with --key")
+        number = arguments.run
+        if arguments.as_of is not None:
+            from collector.period_commands import moment
+
+            until = moment(arguments.as_of, end_of_day=True)
+            older = [n for n in opened.runs() if (r := opened.run(n)).state == "complete" and r.opened_on <= until]
+            if not older:
+                raise ConfigError(f"no complete run of the bundle is as old as {arguments.as_of}", "name a later date")
+            number = older[-1]
+        yield opened.run(number)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,0 +1,234 @@
+"""Makes a bundle for an auditor: what is selected of the sealed runs, with a report of the newest of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from collector.catalogue import load_catalogues, load_mappings
+from collector.config import Config
+from collector.errors import ConfigError
+from collector.plan import IDENTITY
+from collector.plugins import content_root, load
+from collector.report import build as build_report
+from collector.report import json_, page
+from collector.sealing import outside
+from evidence_store import bundle
+from evidence_store.errors import StampError, TamperedError
+from evidence_store.keys import Signer
+from evidence_store.store import Store
+from evidence_store.timestamps import Authority, ask
+from evidence_store.verify import Verification, verify_store
+
+Line = Mapping[str, Any]
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet would take for a formula at the start of a cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a bundle shows of its runs; everything else stays as counted hashes."""
+
+    controls: tuple[str, ...] = ()
+    """Ids; empty for all."""
+    scopes: tuple[str, ...] = ()
+    """Patterns of scopes, ``prod/*``; a pattern covers what lies below it. Empty for all."""
+    checks: frozenset[str] = frozenset()
+    """Checks mapped to the controls."""
+    datasets: frozenset[str] = frozenset()
+    """What these checks read, and the identities it was read with."""
+
+    @classmethod
+    def of(cls, config: Config, controls: Sequence[str], scopes: Sequence[str]) -> Selection:
+        """The selection of controls and scopes, by the mappings that are installed.
+
+        Raises:
+            ConfigError: there is no such control, or no check is mapped to any.
+        """
+        if not controls:
+            return cls(scopes=tuple(scopes))
+        library = load(config.plugins)
+        catalogues = load_catalogues(content_root() / "mappings")
+        mappings = load_mappings(content_root() / "mappings", config.mappings or None, library.checks, catalogues)
+        if unknown := set(controls) - {control.id for control in catalogues.controls.values()}:
+            raise ConfigError(f"there is no control {sorted(unknown)[0]}", "affidavit list controls shows their ids")
+        checks = frozenset(row.check for row in mappings.rows if row.control in controls)
+        if not checks:
+            raise ConfigError(
+                f"no check is mapped to {', '.join(controls)}", "affidavit list controls --json tells how"
+            )
+        datasets = {name for check in checks for name in library.checks[check].datasets} | set(IDENTITY.values())
+        return cls(tuple(controls), tuple(scopes), checks, frozenset(datasets))
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is withheld."""
+        return not self.controls and not self.scopes
+
+    def keep(self, _run: int, stream: str, line: Line) -> bool:
+        """Whether a line is shown. A control's line speaks about all scopes, so it is not shown for some."""
+        if self.everything:
+            return True
+        if stream == "manifest.ndjson":
+            dataset, _, scope = str(line["task"]).partition("@")
+            return self._dataset(dataset) and self._scope(scope, dataset)
+        match line.get("kind"):
+            case "finding":
+                return self._check(line) and self._scope(line["scope"])
+            case "gap" | "population":
+                return self._dataset(line["dataset"]) and self._scope(line["scope"], line["dataset"])
+            case "control":
+                return not self.scopes and line["id"] in self.controls
+            case "certificate":
+                return self._check(line)
+        return False
+
+    def plan(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of a plan that is about what is shown."""
+        tasks = [
+            task
+            for task in document.get("tasks", ())
+            if self._dataset(task["dataset"]) and self._scope(task["id"].partition("@")[2], task["dataset"])
+        ]
+        checks = [check for check in document.get("checks", ()) if not self.controls or check["id"] in self.checks]
+        return {**document, "tasks": tasks, "checks": checks}
+
+    def _check(self, line: Line) -> bool:
+        return not self.controls or line["check"] in self.checks
+
+    def _dataset(self, dataset: str) -> bool:
+        return not self.controls or dataset in self.datasets
+
+    def _scope(self, scope: str, dataset: str = "") -> bool:
+        """Within a pattern, or for an identity above one."""
+        if not self.scopes:
+            return True
+        parts = scope.split("/")
+        above = ["/".join(parts[: end + 1]) for end in range(len(parts))]
+        if any(fnmatchcase(one, pattern) for one in above for pattern in self.scopes):
+            return True
+        return dataset in IDENTITY.values() and any(
+            fnmatchcase(scope, "/".join(pattern.split("/")[: len(parts)])) for pattern in self.scopes
+        )
+
+
+def make(
+    config: Config,
+    store: Store,
+    signer: Signer,
+    out: Path,
+    period: tuple[datetime, datetime],
+    *,
+    selection: Selection,
+    recipient: str = "",
+    how: str = "folder",
+    redact: bool = False,
+    since: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> bundle.Built:
+    """A bundle for the period stands at ``out``.
+
+    Raises:
+        TamperedError: the store does not verify, or lacks something.
+        UsageError: nothing was recorded in the period, or something stands at ``out``.
+        StampError: a time-stamp authority is configured, and gave no time stamp.
+    """
+    who = outside(config)
+    found = verify_store(store.root, key=signer.keyid, tsa_roots=who.roots, witnesses=who.witnesses)
+    if found.problems:
+        problem = found.problems[0]
+        raise TamperedError(problem.path, problem.what, "no bundle is made of a store that does not verify")
+    chosen = bundle.choose(store, *period)
+    views = bundle.views(store, chosen, redact=redact)
+    say(f"{len(chosen.runs)} runs, leaves {chosen.start} to {chosen.end - 1}")
+    stamps = who.authorities
+    return bundle.build(
+        store, out, chosen, signer,
+        wish=bundle.Wish(config.organisation, recipient, selection.controls, selection.scopes),
+        shown=views,
+        keep=selection.keep,
+        reports=reports(views, found, signer.keyid, selection, store.notes()),
+        ask=_asking(stamps) if stamps else None,
+        tsa_roots=who.roots,
+        since=since,
+        how=how,
+    )  # fmt: skip
+
+
+def _asking(stamps: Sequence[Authority]) -> bundle.Ask:
+    """Time stamps of the first authority that answers."""
+
+    def asking(data: bytes) -> bytes:
+        for authority in stamps[:-1]:
+            try:
+                return ask(authority, data)
+            except StampError:
+                continue
+        return ask(stamps[-1], data)
+
+    return asking
+
+
+def reports(
+    views: Mapping[int, bundle.View],
+    found: Verification,
+    key: str,
+    selection: Selection,
+    notes: Sequence[Line] = (),
+) -> dict[str, bytes]:
+    """The report of the newest complete run: a page, a document, and tables; of what is shown only."""
+    complete = [number for number, view in views.items() if view.state == "complete"]
+    if not complete:
+        return {}
+    number = max(complete)
+    view = views[number]
+    lines = [line for line in view.results() if selection.keep(number, "results.ndjson", line)]
+    replies = [line for line in view.replies() if selection.keep(number, "manifest.ndjson", line)]
+    document = orjson.loads(view.plan())
+    if "tasks" not in document:
+        return {}
+    if not selection.everything:
+        what = ", ".join((*selection.controls, *selection.scopes))
+        found = replace(found, warnings=(f"this report is restricted to {what}; the rest is withheld", *found.warnings))
+        document = selection.plan(document)
+    data = build_report(
+        document,
+        view.opening,
+        view.closing,
+        replies,
+        lines,
+        found,
+        run=number,
+        state=view.state,
+        key=key,
+        notes=notes if selection.everything else (),
+    )
+    return {
+        "index.html": page.render(data).encode(),
+        "report.json": json_.render(data).encode(),
+        "findings.csv": _table(data.findings, ("check", "resource", "scope", "outcome", "reason", "replies")),
+        "controls.csv": _table(data.controls, ("framework", "edition", "id", "title", "result", "reason")),
+        "gaps.csv": _table(data.gaps, ("dataset", "scope", "kind", "reason", "operation")),
+    }
+
+
+def _table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(name, "")) for name in columns])
+    return out.getvalue().encode("utf-8-sig")
+
+
+def _cell(value: Any) -> str:
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
