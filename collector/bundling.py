@@ -20,6 +20,7 @@ from collector.plan import IDENTITY
 from collector.plugins import content_root, load
 from collector.report import build as build_report
 from collector.report import json_, page
+from collector.rerun import rerun
 from collector.sealing import outside
 from evidence_store import bundle
 from evidence_store.errors import StampError, TamperedError
@@ -210,8 +211,12 @@ def reports(
         state=view.state,
         key=key,
         notes=notes if selection.everything else (),
+        absent=view.absent(),
     )
+    lost = {n: list(rerun(one).not_reperformable) for n, one in views.items() if n in complete and one.absent()}
+    told = {"schema": "affidavit.not-reperformable/1", "findings": {str(n): found for n, found in lost.items()}}
     return {
+        **({"not-reperformable.json": orjson.dumps(told)} if lost else {}),
         "index.html": page.render(data).encode(),
         "report.json": json_.render(data).encode(),
         "findings.csv": _table(data.findings, ("check", "resource", "scope", "outcome", "reason", "replies")),

@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("path", type=Path, metavar="PATH", help="folder of a store; folder, zip or tar.zst of a bundle")
     verify.add_argument("--key", metavar="FINGERPRINT", help="SHA-256 of the public key, obtained outside the store")
     verify.add_argument(
-        "--since", metavar="WORDS_OR_NOTE", help="an earlier head that a bundle must extend: twelve words, or a note file"
+        "--since", metavar="WORDS_OR_NOTE", help="a head that a bundle must extend: twelve words, or a note file"
     )
     verify.add_argument("--tsa-roots", type=Path, metavar="PEM", help="root certificates of the time-stamp authorities")
     verify.add_argument("--max-stamp-lag-h", type=float, default=24, metavar="HOURS", help="oldest stamp accepted (24)")
@@ -125,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
     bundle = command("bundle", "seal the evidence of a period for an auditor")
     bundle.add_argument("--from", dest="start", required=True, metavar="DATE", help="first day of the period, UTC")
     bundle.add_argument("--to", dest="end", required=True, metavar="DATE", help="last day of the period, UTC")
-    bundle.add_argument("--output", "-o", type=Path, required=True, metavar="PATH", help="what to write; must not exist")
+    bundle.add_argument("--output", "-o", type=Path, required=True, metavar="PATH", help="what to write: a new name")
     bundle.add_argument(
         "--form", choices=("folder", "zip", "tar.zst"), default="folder", help="how it is written (folder)"
     )
@@ -134,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
     bundle.add_argument("--recipient", default="", metavar="TEXT", help="for whom it is made")
     bundle.add_argument("--redact", action="store_true", help="leave personal fields out; the proofs still hold")
     bundle.add_argument(
-        "--since", metavar="WORDS_OR_NOTE", help="an earlier head it must be shown to extend: twelve words, or a note file"
+        "--since", metavar="WORDS_OR_NOTE", help="a head it must be shown to extend: twelve words, or a note file"
     )
     bundle.add_argument("--json", action="store_true", help="one JSON document")
     _with_config(bundle)

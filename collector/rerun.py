@@ -25,8 +25,12 @@ from collector.left_out import LeftOut, mark
 from collector.model import Task
 from collector.plugins import Library, load, load_folders
 from collector.results import Results, conclude
+from evidence_store.bundle_run import BundleRun
+from evidence_store.redaction import RedactedRun
 from evidence_store.run import SealedRun
 
+Evidence = SealedRun | RedactedRun | BundleRun
+"""A run as it was sealed, or as far as it is shown."""
 SEALED_ONLY = ("i", "salt")
 """What the store adds to a line: no part of what was concluded."""
 
@@ -78,7 +82,7 @@ class Rerun:
         return not self.differences and not self.unused
 
 
-def rerun(run: SealedRun, *, sealed_code: bool = False, folders: Sequence[Path] = ()) -> Rerun:
+def rerun(run: Evidence, *, sealed_code: bool = False, folders: Sequence[Path] = ()) -> Rerun:
     """Re-perform a run without a network, a clock or the configuration.
 
     Mappings and catalogues are those sealed with the run. Checks are those installed here, or those in ``folders``,
@@ -88,7 +92,7 @@ def rerun(run: SealedRun, *, sealed_code: bool = False, folders: Sequence[Path] 
         RerunError: the run is not complete, or names what is not installed.
         TamperedError: something in the store is not what was sealed.
     """
-    document = plan_of(run)
+    document = shown_part(plan_of(run), run)
     with code_of(run, sealed=sealed_code, folders=folders) as library:
         done = perform(run, document, library, examples_of(run, document))
         again = [_comparable(line) for line in done.results.lines()]
@@ -111,6 +115,20 @@ def rerun(run: SealedRun, *, sealed_code: bool = False, folders: Sequence[Path] 
         )
 
 
+def shown_part(document: Mapping[str, Any], run: Evidence) -> dict[str, Any]:
+    """The plan of what a restricted bundle shows: tasks whose population is shown, checks with a finding that is."""
+    if not isinstance(run, BundleRun) or not run.restricted:
+        return dict(document)
+    lines = [line for line in run.results() if line["kind"] in ("population", "finding")]
+    tasks = {line["task"] for line in lines if line["kind"] == "population"}
+    checks = {line["check"] for line in lines if line["kind"] == "finding"}
+    return {
+        **document,
+        "tasks": [task for task in document["tasks"] if task["id"] in tasks],
+        "checks": [check for check in document["checks"] if check["id"] in checks],
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Performed:
     """What the recorded replies of a run give under some ruler."""
@@ -123,7 +141,7 @@ class Performed:
 
 
 def perform(
-    run: SealedRun, document: Mapping[str, Any], library: Library, example_files: Mapping[str, bytes]
+    run: Evidence, document: Mapping[str, Any], library: Library, example_files: Mapping[str, bytes]
 ) -> Performed:
     """Judge the recorded replies of ``run`` by the plan in ``document``, which need not be its own, with ``library``.
 
@@ -162,7 +180,7 @@ def perform(
         return Performed(results, sum(map(len, replies.values())), unused, masked)
 
 
-def plan_of(run: SealedRun) -> dict[str, Any]:
+def plan_of(run: Evidence) -> dict[str, Any]:
     """The plan a complete run was sealed with.
 
     Raises:
@@ -182,7 +200,7 @@ def plan_of(run: SealedRun) -> dict[str, Any]:
 
 
 @contextmanager
-def code_of(run: SealedRun, *, sealed: bool = False, folders: Sequence[Path] = ()) -> Iterator[Library]:
+def code_of(run: Evidence, *, sealed: bool = False, folders: Sequence[Path] = ()) -> Iterator[Library]:
     """Checks to judge with: those installed, those in ``folders``, or those sealed with the run, which are executed."""
     if not sealed:
         yield load_folders(tuple(folders)) if folders else load()
@@ -193,7 +211,7 @@ def code_of(run: SealedRun, *, sealed: bool = False, folders: Sequence[Path] = (
         yield load_folders(tuple(sorted(path for path in folder.iterdir() if path.is_dir())))
 
 
-def examples_of(run: SealedRun, document: Mapping[str, Any]) -> dict[str, bytes]:
+def examples_of(run: Evidence, document: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of examples sealed with a run."""
     return {item["file"]: run.object(item["sha256"]) for item in document["examples"]}
 
@@ -240,7 +258,7 @@ def _about(line: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(line.get(name, "")) for name in keep)
 
 
-def _write(run: SealedRun, files: list[dict[str, str]], folder: Path) -> None:
+def _write(run: Evidence, files: list[dict[str, str]], folder: Path) -> None:
     for item in files:
         path = Path(item["file"])
         if path.is_absolute() or ".." in path.parts:

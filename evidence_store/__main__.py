@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify.add_argument("store", type=Path, metavar="STORE", help="a store, or a bundle: folder, zip, tar.zst")
     verify.add_argument("--key", metavar="FINGERPRINT", help="hex SHA-256 of the signer's public key")
     verify.add_argument("--tsa-roots", type=Path, metavar="PEM", help="root certificates of the time-stamp authorities")
-    verify.add_argument("--witness", action="append", default=[], metavar="VKEY", help="key of a witness; it must have cosigned")
+    verify.add_argument(
+        "--witness", action="append", default=[], metavar="VKEY", help="key of a witness; it must have cosigned"
+    )
     verify.add_argument(
         "--against", action="append", default=[], type=Path, metavar="NOTE",
         help="a checkpoint held elsewhere, or a folder of them, that the log must extend",
@@ -86,7 +88,7 @@ def since_text(given: str | None) -> str | None:
     try:
         return Path(given).read_text("utf-8")
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the note {given!r}", "give twelve words in quotes, or name a note file") from error
+        raise UsageError(f"cannot read the note {given!r}", "give twelve words, or name a note file") from error
 
 
 def in_words(found: Verification) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from evidence_store.errors import AnchorError, ForkError, VerificationError
 from evidence_store.fs import read_file
 from evidence_store.heads import head_of
 from evidence_store.keys import PublicKey
-from evidence_store.merkle import tree_root
+from evidence_store.merkle import Frontier
 from evidence_store.note import NOTE_LIMIT
 from evidence_store.store import Store
 
@@ -58,12 +58,12 @@ def copy(store: Store, place: Place) -> dict[str, Any]:
         AnchorError: the place was not reached, or refused.
         ForkError: a head of this log is there that the store does not extend.
     """
-    size, note, hashes = store.size, store.checkpoint, store.leaf_hashes()
+    size, note, roots = store.size, store.checkpoint, prefix_roots(store.leaf_hashes())
     where = place.where.encode("ascii", "replace").decode()[:WHERE_LIMIT]
 
     def check(held: bytes) -> None:
         try:
-            must_extend(held, store.origin, store.keys, hashes)
+            must_extend(held, store.origin, store.keys, roots)
         except ForkError as error:
             raise ForkError(f"the copy in {where} {error.what}", error.next_step) from error
         except VerificationError as error:
@@ -75,8 +75,18 @@ def copy(store: Store, place: Place) -> dict[str, Any]:
     return {"checkpointSize": size, "kind": place.kind, "where": where, "sha256": hashlib.sha256(note).hexdigest()}
 
 
-def must_extend(note: bytes, origin: str, keys: Sequence[PublicKey], hashes: Sequence[bytes]) -> int:
-    """The log of these leaf hashes extends the checkpoint in a note held elsewhere; its size is returned.
+def prefix_roots(hashes: Iterable[bytes]) -> list[bytes]:
+    """Root over the first n leaves, for every n from 0."""
+    tree = Frontier()
+    roots = [tree.root()]
+    for hashed in hashes:
+        tree.add(hashed)
+        roots.append(tree.root())
+    return roots
+
+
+def must_extend(note: bytes, origin: str, keys: Sequence[PublicKey], roots: Sequence[bytes]) -> int:
+    """The log with these roots extends the checkpoint in a note held elsewhere; its size is returned.
 
     Raises:
         ForkError: it does not.
@@ -84,11 +94,12 @@ def must_extend(note: bytes, origin: str, keys: Sequence[PublicKey], hashes: Seq
     """
     head = head_of(note, origin, keys)
     step = "keep both as they are and compare; tell the auditor"
-    if head.size > len(hashes):
+    held = len(roots) - 1
+    if head.size > held:
         raise ForkError(
-            f"covers {head.size} leaves, the store holds {len(hashes)}: its tail was cut, or it is an older copy", step
+            f"covers {head.size} leaves, the store holds {held}: its tail was cut, or it is an older copy", step
         )
-    if tree_root(hashes[: head.size]) != head.root:
+    if roots[head.size] != head.root:
         raise ForkError(f"covers {head.size} leaves that are not the first {head.size} of the store", step)
     return head.size
 

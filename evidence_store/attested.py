@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence_store import layout
-from evidence_store.anchors import must_extend
+from evidence_store.anchors import must_extend, prefix_roots
 from evidence_store.cosignature import Witness
 from evidence_store.errors import ForkError, TamperedError, UsageError, VerificationError
 from evidence_store.fs import read_file
@@ -83,7 +83,7 @@ def check_copies(history: History, places: Iterable[Path], report: Report, warn:
     Raises:
         UsageError: there is nothing at one of ``places``.
     """
-    hashes = [leaf_hash(leaf.data) for leaf in history.leaves]
+    roots = prefix_roots(leaf_hash(leaf.data) for leaf in history.leaves)
     matched: list[dict[str, Any]] = []
     for place in places:
         found = strangers = 0
@@ -94,7 +94,7 @@ def check_copies(history: History, places: Iterable[Path], report: Report, warn:
                 if place.is_dir() and _origin(data) not in (history.origin, None):
                     strangers += 1
                     continue
-                matched.append({"where": where, "size": must_extend(data, history.origin, history.keys.keys, hashes)})
+                matched.append({"where": where, "size": must_extend(data, history.origin, history.keys.keys, roots)})
                 found += 1
             except TamperedError as error:
                 report(where, error.problem)

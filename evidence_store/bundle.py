@@ -202,7 +202,8 @@ def build(
             raise TamperedError(lasting[0].path, lasting[0].what, "verify the store; this bundle was not written")
         store.append(
             EXPORT,
-            {"log": {"from": chosen.start, "to": chosen.end, "root": built.head.root.hex()}, "recipient": wish.recipient,
+            {"log": {"from": chosen.start, "to": chosen.end, "root": built.head.root.hex()},
+             "recipient": wish.recipient,
              "period": {"from": stamp(chosen.period[0]), "to": stamp(chosen.period[1])}},
             {form.TAGS: built.sha256},
         )  # fmt: skip
@@ -268,7 +269,8 @@ class _Bag:
             self._put(f"data/reports/{name}", content)
         facts = form.Facts(
             self.store.origin, wish.organisation, wish.recipient, stamp(self.moment),
-            (stamp(self.chosen.period[0]), stamp(self.chosen.period[1])), self.chosen.start, self.chosen.end, head.root.hex(),
+            (stamp(self.chosen.period[0]), stamp(self.chosen.period[1])),
+            self.chosen.start, self.chosen.end, head.root.hex(),
             {state: states.count(state) for state in ("complete", "aborted", "open")},
             withheld[layout.MANIFEST], withheld[layout.RESULTS], wish.controls, wish.scopes, ask is not None,
         )  # fmt: skip

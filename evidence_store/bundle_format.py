@@ -31,7 +31,8 @@ SEAL_LIST = "seal/sha256.txt"
 GUIDE, ONE_FILE, SHELL, PAGE = "verify/VERIFY.md", "verify/verify.py", "verify/verify.sh", "verify/verify.html"
 WORDS, QR = "verify/words.txt", "verify/head.svg"
 REQUIRED = (
-    BAGIT, INFO, MANIFEST, TAGS, PROOF, VKEY, SIGNER, ALLOWED, SEAL, SIGSTORE, SSH, SEAL_LIST, GUIDE, ONE_FILE, SHELL, WORDS,
+    BAGIT, INFO, MANIFEST, TAGS, PROOF, VKEY, SIGNER, ALLOWED, SEAL, SIGSTORE, SSH, SEAL_LIST,
+    GUIDE, ONE_FILE, SHELL, WORDS,
 )  # fmt: skip
 BAGIT_TEXT = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 
@@ -67,7 +68,8 @@ _ALLOWED = (
 )  # fmt: skip
 _FIXED = {
     BAGIT: 64, INFO: SMALL, MANIFEST: LIST_LIMIT, TAGS: LIST_LIMIT, PROOF: PROOF_LIMIT, VKEY: SMALL, SIGNER: SMALL,
-    ALLOWED: SMALL, ROOTS: LARGE, SEAL: ENVELOPE_LIMIT, SEAL_TOKEN: TOKEN_LIMIT, SIGSTORE: 262144, SSH: 8192, SEAL_LIST: 8192,
+    ALLOWED: SMALL, ROOTS: LARGE, SEAL: ENVELOPE_LIMIT, SEAL_TOKEN: TOKEN_LIMIT, SIGSTORE: 262144,
+    SSH: 8192, SEAL_LIST: 8192,
 }  # fmt: skip
 
 
@@ -157,7 +159,8 @@ def read_bag_info(data: bytes) -> dict[str, str]:
     lines = [line.partition(": ") for line in data.decode("utf-8").split("\n")]
     found = {label: value for label, _, value in lines[:-1]}
     labels = [
-        "Bag-Software-Agent", "Bagging-Date", "External-Description", "External-Identifier", "Payload-Oxum", "Source-Organization",
+        "Bag-Software-Agent", "Bagging-Date", "External-Description", "External-Identifier", "Payload-Oxum",
+        "Source-Organization",
     ]  # fmt: skip
     if [label for label, _, _ in lines] != [*labels, ""] or lines[-1] != ("", "", ""):
         raise ValueError("is not spelt as a bag-info of this format")
@@ -286,7 +289,7 @@ class Proof:
             proof = cls(
                 value["origin"], value["from"], value["to"], _bytes(value["frontier"]), _bytes(value["consistency"]),
                 {int(index): _bytes(path) for index, path in value["inclusion"].items()},
-                tuple((one["size"], bytes.fromhex(one["root"]), _bytes(one["consistency"])) for one in value["earlier"]),
+                tuple((o["size"], bytes.fromhex(o["root"]), _bytes(o["consistency"])) for o in value["earlier"]),
             )  # fmt: skip
             numbers = (proof.start, proof.end, *(size for size, _, _ in proof.earlier))
             if not all(type(number) is int and number >= 0 for number in numbers) or proof.file() != data:

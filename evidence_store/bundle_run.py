@@ -17,12 +17,8 @@ from evidence_store.log import Leaf
 from evidence_store.note import Checkpoint
 from evidence_store.redaction import LEFT_OUT, WITHHELD, masked, shown_reply
 from evidence_store.spans import Redacted, open_redacted
-from evidence_store.spans import Redacted, open_redacted
 from evidence_store.spelling import HEX256
 from evidence_store.verify import Verification
-
-
-ERASED = "its body was erased before this bundle was made"
 
 
 class BundleRun:
@@ -79,7 +75,7 @@ class BundleRun:
 
     def absent(self) -> dict[int, str]:
         """Why, by number of each reply that is not shown whole."""
-        found = {number: WITHHELD for number in self._hidden(layout.MANIFEST)}
+        found = dict.fromkeys(self._hidden(layout.MANIFEST), WITHHELD)
         found |= {line["i"]: LEFT_OUT for line in self._public()}
         gone = (line for line in self._lines(layout.MANIFEST) if self._is_gone(line.get("sha256")))
         return found | {line["i"]: f"its body was erased under leaf {self._erased[line['sha256']]}" for line in gone}

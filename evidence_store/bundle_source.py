@@ -81,7 +81,7 @@ def open_source(path: Path, limits: Limits) -> Iterator[Source]:
         yield _Folder(path, limits)
         return
     try:
-        file = path.open("rb")  # noqa: SIM115
+        file = path.open("rb")
     except OSError as error:
         raise UsageError(
             f"cannot read {path}: {error.strerror}", "name a bundle: a folder, a zip or a tar.zst"
@@ -229,9 +229,9 @@ class _Zip:
     def _members(self, data: bytes, count: int, report: Report) -> Iterator[_Member]:
         place = 0
         for _ in range(count):
-            (magic, made, _, flags, method, _, _, crc, packed, size, long_name, long_extra, long_comment, disk, _, outer, offset) = (
-                CENTRAL.unpack_from(data, place)
-            )  # fmt: skip
+            fields = CENTRAL.unpack_from(data, place)
+            magic, made, _, flags, method, _, _, crc, packed, size = fields[:10]
+            long_name, long_extra, long_comment, disk, _, outer, offset = fields[10:]
             place += CENTRAL.size
             name, extra = data[place : place + long_name], data[place + long_name : place + long_name + long_extra]
             place += long_name + long_extra + long_comment
@@ -392,21 +392,23 @@ class _Unpacked:
         self._file = file
         self._left = limit
         self._rest = b""
+        self._place = 0
         self._unpacker = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: WINDOW_LOG})
 
     def some(self, most: int) -> bytes:
         """At least one byte, or none at the end of the frame."""
-        while not self._rest and not self._unpacker.eof:
+        while self._place == len(self._rest) and not self._unpacker.eof:
             data = self._file.read(CHUNK) if self._unpacker.needs_input else b""
             if self._unpacker.needs_input and not data:
                 raise ValueError("cut short")
-            self._rest = self._unpacker.decompress(data, max_length=CHUNK)
+            self._rest, self._place = self._unpacker.decompress(data, max_length=CHUNK), 0
             self._left -= len(self._rest)
             if self._left < 0:
                 raise ValueError("unpacks to too much")
-        if not self._rest and (self._unpacker.unused_data or self._file.read(1)):
+        if self._place == len(self._rest) and (self._unpacker.unused_data or self._file.read(1)):
             raise ValueError("bytes after its end")
-        data, self._rest = self._rest[:most], self._rest[most:]
+        data = self._rest[self._place : self._place + most]
+        self._place += len(data)
         return data
 
     def take(self, size: int) -> bytes:
@@ -475,7 +477,7 @@ class Files:
         self._stack = ExitStack()
         source = self._stack.enter_context(open_source(path, limits or Limits()))
         self._chunks: dict[str, Callable[[], Iterator[bytes]]] = {}
-        spool = self._stack.enter_context(TemporaryFile()) if isinstance(source, _Tar) else None
+        spool = self._stack.enter_context(TemporaryFile()) if isinstance(source, _Tar) else None  # noqa: SIM115
         for entry in source.entries(lambda where, what: None):
             self._chunks[entry.name] = entry.chunks if spool is None else _kept(spool, entry)
 

@@ -128,7 +128,8 @@ def verify_bundle(
         UsageError: there is no bundle at ``path``, or an argument is malformed.
     """
     return examine(
-        path, key=key, tsa_roots=tsa_roots, max_stamp_lag_h=max_stamp_lag_h, since=since, witnesses=witnesses, limits=limits
+        path, key=key, tsa_roots=tsa_roots, max_stamp_lag_h=max_stamp_lag_h, since=since, witnesses=witnesses,
+        limits=limits,
     )[0]  # fmt: skip
 
 

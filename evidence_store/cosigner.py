@@ -35,14 +35,14 @@ class Cosigner:
 def cosign(store: Store, cosigner: Cosigner, *, timeout_s: float = 10, clock: Callable[[], datetime] = now) -> None:
     """The newest checkpoint carries a cosignature of this witness; no leaf names it yet.
 
+    The witness is asked even where it signed before: it tells whether it has seen more than this store holds.
+
     Raises:
         AnchorError: the witness did not answer, or does not know the log.
         ForkError: the witness has seen a history that this store does not extend.
     """
     witness, size = cosigner.witness, store.size
     seen = [held for held, keyid in cosignature_digests(store.root) if keyid == witness.keyid]
-    if size in seen:
-        return
     hashes, note = store.leaf_hashes(), store.checkpoint
     old = max(seen, default=0)
     status, body = _post(cosigner, _request(old, hashes, note), timeout_s)
@@ -75,7 +75,8 @@ def cosign(store: Store, cosigner: Cosigner, *, timeout_s: float = 10, clock: Ca
         raise AnchorError(
             f"the answer of witness {witness.name} {error}", "check the address and the key of the witness"
         ) from error
-    store.keep_cosignature(size, witness.keyid, line)
+    if size not in seen:
+        store.keep_cosignature(size, witness.keyid, line)
 
 
 def _fork(witness: Witness, what: str) -> ForkError:

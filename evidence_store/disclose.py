@@ -21,7 +21,7 @@ from evidence_store.note import Checkpoint, open_checkpoint
 from evidence_store.redaction import spans_of
 from evidence_store.run import SealedRun
 from evidence_store.spans import SPAN_LIMIT, open_span, public_line, shown_span, span_leaf
-from evidence_store.spelling import b64, dump, load, unb64
+from evidence_store.spelling import HEX256, b64, dump, load, unb64
 
 SCHEMA = "affidavit.disclosure/1"
 PROOF_LIMIT = 512 << 20
@@ -147,7 +147,7 @@ def _value(proof: bytes) -> dict[str, Any]:
     if len(proof) > PROOF_LIMIT:
         raise ValueError("too long")
     value = load(proof)
-    if tuple(value) != FIELDS or value["schema"] != SCHEMA:
+    if tuple(value) != FIELDS or value["schema"] != SCHEMA or dump(value) != proof:
         raise ValueError("other fields")
     return value
 
@@ -189,9 +189,7 @@ def _checked(value: dict[str, Any], head: Checkpoint) -> Disclosed:
         _number(shown["span"]), count, hashed, _bytes(shown["proof"]), bytes.fromhex(told["spans"])
     ):
         raise _wrong("shows another span than was received")
-    return Disclosed(
-        value["run"], value["reply"], recorded_on, told, shown["span"], told["spans"], hashed, content
-    )
+    return Disclosed(value["run"], value["reply"], recorded_on, told, shown["span"], told["spans"], hashed, content)
 
 
 def _number(value: object) -> int:
@@ -205,10 +203,9 @@ def _hexes(hashes: Sequence[bytes]) -> list[str]:
 
 
 def _bytes(hexes: Sequence[str]) -> list[bytes]:
-    hashes = [bytes.fromhex(one) for one in hexes]
-    if len(hashes) > 64 or any(len(one) != 32 for one in hashes):
+    if len(hexes) > 64 or not all(HEX256.fullmatch(one) for one in hexes):
         raise ValueError("not hashes")
-    return hashes
+    return [bytes.fromhex(one) for one in hexes]
 
 
 def _wrong(what: str) -> VerificationError:

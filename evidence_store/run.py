@@ -263,7 +263,8 @@ class SealedRun:
         if not HEX256.fullmatch(sha256):
             raise UsageError(f"{sha256!r} is not a digest", "give the sha256 of a reply line")
         if sha256 in self.info.erased and not self._objects.has(sha256):
-            raise ErasedError(f"the body was erased under leaf {self.info.erased[sha256]}", "read that leaf for the basis")
+            leaf = self.info.erased[sha256]
+            raise ErasedError(f"the body was erased under leaf {leaf}", "read that leaf for the basis")
         return self._objects.body(sha256)
 
     def absent(self) -> dict[int, str]:

@@ -28,7 +28,7 @@ from evidence_store.history import (
 from evidence_store.index import Index
 from evidence_store.keychain import KeyChain
 from evidence_store.keys import PublicKey, Signer, fingerprint_of
-from evidence_store.log import ANCHOR, GAP, GENESIS, NOTED, RUN_ABORT, RUN_CLOSE, RUN_OPEN
+from evidence_store.log import ANCHOR, GAP, GENESIS, NOTED, RUN_ABORT, RUN_CLOSE, RUN_OPEN, Leaf
 from evidence_store.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from evidence_store.note import Checkpoint
 from evidence_store.objects import Objects

@@ -79,12 +79,13 @@ def parse_log_key(text: str) -> tuple[str, PublicKey]:
     name, _, rest = text.strip().partition("+")
     try:
         raw = unb64(rest.partition("+")[2])
-        if raw[:1] != notes.ED25519 or len(raw) != 33:
-            raise ValueError("another type of key")
-        key = PublicKey(Ed25519PublicKey.from_public_bytes(raw[1:]))
+        if raw[:1] == notes.ED25519:
+            key = PublicKey(Ed25519PublicKey.from_public_bytes(raw[1:]))
+        else:
+            key = PublicKey.from_spki(raw[1:])
         if notes.verifier_key(name, key) != text.strip():
-            raise ValueError("another key id")
-    except ValueError as error:
+            raise ValueError("another key id, or type of key")
+    except (ValueError, VerificationError) as error:
         raise UsageError(
             f"{text[:80]!r} is not the verifier key of a log", "copy it from keys/trust.json of the store"
         ) from error

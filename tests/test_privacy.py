@@ -1,4 +1,4 @@
-"""People's data: found byte for byte when sealed, left out later, proven one by one, erased; and rerun says what is lost."""
+"""People's data: found to the byte when sealed, left out later, proven one by one, erased; rerun says what is lost."""
 
 from __future__ import annotations
 
@@ -17,15 +17,12 @@ from collector.config import PrivacyConfig
 from collector.left_out import LeftOut
 from collector.privacy import find
 from collector.rerun import rerun
-from evidence_store.bundle import build, choose, views
 from evidence_store.bundle_run import Bundle
 from evidence_store.bundle_verify import verify_bundle
-from evidence_store.keys import load_key_file
 from evidence_store.redaction import RedactedRun
 from evidence_store.spans import MASK
-from evidence_store.store import Store
 from evidence_store.verify import verify_store
-from tests.small_cloud import ALL, PASSPHRASE, Office, affidavit, cloud, files_of, two_lines
+from tests.small_cloud import ALL, Office, affidavit, cloud, files_of, two_lines
 
 
 def cut(body: bytes, *fields: Personal, operation: str = "x:Get") -> list[bytes] | None:
@@ -163,7 +160,7 @@ def test_what_no_verdict_rests_on_is_left_out_and_all_verdicts_stand(offices: di
     with offices[NOT_JUDGED].sealed() as run:
         view = RedactedRun.of(run)
         assert len(view.absent()) == 4
-        done = rerun(view)  # type: ignore[arg-type]
+        done = rerun(view)
     assert done.differences == ()
     assert done.not_reperformable == ()
     assert done.equal
@@ -172,7 +169,7 @@ def test_what_no_verdict_rests_on_is_left_out_and_all_verdicts_stand(offices: di
 def test_verdicts_on_what_is_left_out_are_named_and_the_others_are_equal(offices: dict[str, Office]) -> None:
     office = offices[JUDGED]
     with office.sealed() as run:
-        done = rerun(RedactedRun.of(run))  # type: ignore[arg-type]
+        done = rerun(RedactedRun.of(run))
         findings = [line for line in run.results() if line["kind"] == "finding"]
         wanted = {line["i"] for line in findings if line["check"] == "aws.logs.retention"}
     assert done.differences == ()
@@ -185,7 +182,7 @@ def test_records_that_are_known_by_what_is_left_out_cannot_be_judged_again(offic
     with offices[KEY].sealed() as run:
         view = RedactedRun.of(run)
         assert view.hidden_results() >= 8, "their results spell the name, and are withheld too"
-        done = rerun(view)  # type: ignore[arg-type]
+        done = rerun(view)
         shown = [line["resource"] for line in view.results() if line["kind"] == "finding"]
         assert not any(name.startswith("/eu-") for name in shown)
     assert done.differences == ()
@@ -218,7 +215,7 @@ def test_a_changed_reply_in_a_redacted_run_is_still_a_difference(
 
     monkeypatch.setattr(RedactedRun, "object", changed)
     with offices[JUDGED].sealed() as run:
-        done = rerun(RedactedRun.of(run))  # type: ignore[arg-type]
+        done = rerun(RedactedRun.of(run))
     assert any(one.sealed and one.sealed.get("check", "").startswith("aws.iam") for one in done.differences)
     assert not done.equal
 
@@ -231,11 +228,11 @@ def bundled(offices: dict[str, Office], tmp_path_factory: pytest.TempPathFactory
     """A redacted bundle, and the office it comes from."""
     folder = tmp_path_factory.mktemp("bundled")
     office = offices[JUDGED]
-    signer = load_key_file(office.folder / "signing.key", PASSPHRASE)
-    now = datetime.now(UTC)
-    with Store.open(office.store, signer=signer) as store:
-        chosen = choose(store, now - timedelta(days=1), now + timedelta(days=1))
-        build(store, folder / "bag", chosen, signer, shown=views(store, chosen, redact=True))
+    days = [str((datetime.now(UTC) + timedelta(days=by)).date()) for by in (-1, 1)]
+    said = affidavit(
+        *office.command("bundle", "--from", days[0], "--to", days[1], "--redact", "-o", str(folder / "bag"))
+    )
+    assert said.code == 0, said.err
     return office, folder / "bag"
 
 
@@ -257,12 +254,15 @@ def test_a_redacted_bundle_verifies_and_holds_no_field(bundled: tuple[Office, Pa
 def test_a_redacted_bundle_is_reperformed_as_far_as_it_goes(bundled: tuple[Office, Path]) -> None:
     office, bag = bundled
     with Bundle.open(bag, key=office.fingerprint) as bundle:
-        done = rerun(bundle.run())  # type: ignore[arg-type]
-        assert bundle.run().absent().keys() == {
-            line["i"] for line in bundle.run().replies() if "redacted" in line
-        }
+        done = rerun(bundle.run())
+        listed = json.loads((bag / "data/reports/not-reperformable.json").read_bytes())
+        assert listed["findings"] == {"1": list(done.not_reperformable)}
+        assert bundle.run().absent().keys() == {line["i"] for line in bundle.run().replies() if "redacted" in line}
     assert done.differences == ()
     assert len(done.not_reperformable) == 8
+    said = affidavit("rerun", str(bag), "--key", office.fingerprint)
+    assert said.code == 3
+    assert "8 findings" in said.out
 
 
 @pytest.mark.parametrize("change", ["value", "leaf", "gone", "extra"])

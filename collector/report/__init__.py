@@ -116,6 +116,10 @@ class SealedRun(Protocol):
         """Every reply line."""
         ...
 
+    def absent(self) -> Mapping[int, str]:
+        """Why, by number of each reply that is not shown whole."""
+        ...
+
     def results(self) -> Iterator[dict[str, Any]]:
         """Every result line."""
         ...
@@ -233,7 +237,7 @@ def from_run(
     """
     return build(
         orjson.loads(run.plan()), run.opening, run.closing, run.replies(), run.results(), verification,
-        run=run.number, state=run.state, key=key, notes=notes,
+        run=run.number, state=run.state, key=key, notes=notes, absent=run.absent(),
     )  # fmt: skip
 
 
@@ -249,6 +253,7 @@ def build(
     state: str,
     key: str = "",
     notes: Iterable[Mapping[str, Any]] = (),
+    absent: Mapping[int, str] | None = None,
 ) -> ReportData:
     """The report of what a run sealed; without a verification its seal counts as not verified."""
     shelves: dict[str, list[Row]] = {"finding": [], "gap": [], "population": [], "certificate": [], "control": []}
@@ -266,7 +271,7 @@ def build(
         run, state, plan, opening, closing, _seal(verification, strangers, key, closing),
         tuple(sorted(shelves["finding"], key=lambda row: order.get(row["outcome"], -1))),
         (*_lost(plan, populations, state), *gaps), tuple(populations), tuple(shelves["control"]),
-        tuple(_without(line, "headers", *NOT_SEALED) for line in replies), tuple(shelves["certificate"]),
+        tuple(_without(line, "headers", *NOT_SEALED) | _why(line, absent or {}) for line in replies), tuple(shelves["certificate"]),
         tuple(suppressed(plan, (note for note in notes if note["index"] <= closing.get("index", sys.maxsize)))),
     )  # fmt: skip
 
@@ -291,8 +296,9 @@ def _seal(
 def _attested(verification: Verification, closing: Mapping[str, Any]) -> Iterator[str]:
     """The first attestation of each authority and witness over the leaf that closed the run."""
     for entries, by, words in (
-        (verification.stamps, "authority", "time-stamped by {}"), (verification.cosignatures, "witness", "witnessed by {}"),
-    ):  # fmt: skip
+        (verification.stamps, "authority", "time-stamped by {}"),
+        (verification.cosignatures, "witness", "witnessed by {}"),
+    ):
         first: dict[str, Mapping[str, Any]] = {}
         for entry in sorted(entries, key=lambda entry: str(entry["time"])):
             if "index" in closing and entry["checkpointSize"] > closing["index"]:
@@ -314,6 +320,11 @@ def _lost(plan: Mapping[str, Any], populations: Iterable[Row], state: str) -> It
             "kind": str(kind), "dataset": task["dataset"], "scope": task["id"].partition("@")[2], "reason": reason,
             "operation": "", "resources": [],
         }  # fmt: skip
+
+
+def _why(line: Mapping[str, Any], absent: Mapping[int, str]) -> Row:
+    """Why a reply is not shown whole; nothing for one that is."""
+    return {"notShown": absent[line["i"]]} if line["i"] in absent else {}
 
 
 def _without(line: Mapping[str, Any], *names: str) -> Row:

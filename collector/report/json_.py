@@ -31,6 +31,7 @@ def document(report: ReportData) -> Row:
         "findings": list(report.findings),
         "controls": list(report.controls),
         "populations": list(report.populations),
+        "not_shown": [{"reply": row["i"], "why": row["notShown"]} for row in report.replies if "notShown" in row],
         "certificates": list(report.certificates),
         "suppressions": list(report.suppressions),
     }

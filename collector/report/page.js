@@ -116,7 +116,7 @@ function replyEntry(number) {
   const reply = replies.get(number);
   if (!reply) return h("p", { class: "note" }, `Reply ${number} is named as evidence and is not in the manifest of this run.`);
   const error = reply.error && [reply.error.kind, reply.error.code].filter(Boolean).join(", ");
-  const cells = [`#${number}`, code(reply.op), time(reply.t), h("span", { class: error ? "badge warn" : "" }, reply.status ?? "no reply"), code(reply.sha256 ? reply.sha256.slice(0, 16) + "\u2026" : "no body")];
+  const cells = [`#${number}`, code(reply.op), time(reply.t), h("span", { class: error ? "badge warn" : "" }, reply.status ?? "no reply"), code(reply.notShown ? "not shown whole" : reply.sha256 ? reply.sha256.slice(0, 16) + "\u2026" : "no body")];
   return entry("reply", cells.map((cell) => h("span", null, cell)), () => rows(
     ["Operation", code([reply.method, reply.op].filter(Boolean).join(" "))],
     ["Parameters", reply.params === "{}" ? "none" : code(reply.params)],
@@ -131,7 +131,8 @@ function replyEntry(number) {
     ["Page token in", reply.tokenIn && code(reply.tokenIn)],
     ["Page token out", reply.tokenOut && code(reply.tokenOut)],
     ["Body", [many(reply.size ?? 0, "byte"), reply.media && `, ${reply.media}`]],
-    ["SHA-256", reply.sha256 ? code(reply.sha256) : "no body was kept"],
+    ["Not shown whole", reply.notShown],
+    ["SHA-256", reply.sha256 ? code(reply.sha256) : reply.notShown ? "left out with the fields" : "no body was kept"],
     ["Redactions", reply.redactions && reply.redactions.length ? code(JSON.stringify(reply.redactions)) : "none"],
   ), { "data-reply": number });
 }

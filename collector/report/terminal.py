@@ -63,6 +63,9 @@ def _head(console: Console, report: ReportData) -> None:
     _line(console, f"Run {report.run} of {organisation}, {report.state}, as of {as_of} (UTC)")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in report.counts.items())
     _line(console, f"Findings: {counts}; gaps: {len(report.gaps)}")
+    if hidden := Counter(row["notShown"] for row in report.replies if "notShown" in row):
+        told = "; ".join(f"{count}: {why}" for why, count in hidden.items())
+        _line(console, f"Replies that are not shown whole: {told}", "bold yellow")
     _line(console, "Facts that were observed; whether they conform is for the auditor to say.", "dim")
 
 

@@ -202,13 +202,14 @@ def test_a_fork_is_offered_to_a_witness_in_vain(world: World, ram: Path) -> None
 
 def test_back_dating_is_bounded_from_both_sides(world: World, ram: Path) -> None:
     shutil.copytree(world.root, ram / "back")
-    with Store.open(ram / "back", signer=world.signer, clock=lambda: datetime.now(UTC) - timedelta(days=2, hours=1)) as store:
+    shift = timedelta(days=2, hours=1)
+    with Store.open(ram / "back", signer=world.signer, clock=lambda: datetime.now(UTC) - shift) as store:
         collect(store, b"x")
         timestamps.stamp(store, [world.authority])
     said = " ".join(problem.what for problem in world.auditor(ram / "back").problems)
     assert "to have begun 2 days" in said, "it names stamps that are younger than it claims to be"
     assert "was stamped 2 days" in said, "it was stamped long after the time it claims"
-    with Store.open(world.root, signer=world.signer, clock=lambda: datetime.now(UTC) + timedelta(days=2, hours=1)) as store:
+    with Store.open(world.root, signer=world.signer, clock=lambda: datetime.now(UTC) + shift) as store:
         collect(store, b"x")
         timestamps.stamp(store, [world.authority])
     said = " ".join(problem.what for problem in world.auditor(world.root).problems)

@@ -1,4 +1,4 @@
-"""Checkpoints in other hands: a folder, a git remote, a bucket; never overwritten, and compared before each addition."""
+"""Checkpoints in other hands: a folder, a git remote, a bucket; never overwritten, compared before each addition."""
 
 from __future__ import annotations
 
@@ -149,7 +149,8 @@ def test_a_copy_that_somebody_altered_is_told(store: Store, tmp_path: Path, othe
     path = tmp_path / LOG / f"{store.size:012d}.note"
     path.chmod(0o644)
     for content in (
-        b"junk", path.read_bytes()[:-1], sign_note(Checkpoint(ORIGIN, store.size, b"\0" * 32).text(), ORIGIN, other_signer),
+        b"junk", path.read_bytes()[:-1],
+        sign_note(Checkpoint(ORIGIN, store.size, b"\0" * 32).text(), ORIGIN, other_signer),
     ):  # fmt: skip
         path.write_bytes(content)
         with pytest.raises(ForkError, match="the newest copy in"):

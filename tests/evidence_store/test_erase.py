@@ -54,7 +54,9 @@ def test_an_erased_body_is_gone_and_the_store_verifies(chained: tuple[Path, list
             assert store.run(number).object(names[body]) == bodies(4)[body]
         assert store.leaves[index].kind == REDACTION
         assert store.leaves[index].predicate["objects"] == [names[1]]
-        assert [entry["run"] for entry in store.leaves[index].predicate["packs"]] == [2, 3], "its own, and what stood on it"
+        assert [entry["run"] for entry in store.leaves[index].predicate["packs"]] == [2, 3], (
+            "its own, and what stood on it"
+        )
     assert (path / "runs/00000002/objects.pack").stat().st_size < size
     found = verify_store(path, key=signer.keyid)
     assert found.problems == ()
@@ -84,9 +86,13 @@ def test_anything_else_that_is_missing_is_still_a_problem(chained: tuple[Path, l
         store.erase([names[1]], **WHY)
     pack = path / "runs/00000003/objects.pack"
     pack.write_bytes(before)
-    assert any(problem.path == "runs/00000003/objects.pack" for problem in verify_store(path, key=signer.keyid).problems)
+    assert any(
+        problem.path == "runs/00000003/objects.pack" for problem in verify_store(path, key=signer.keyid).problems
+    )
     pack.write_bytes(b"")
-    assert any("which no pack up to this run holds" in one.what for one in verify_store(path, key=signer.keyid).problems)
+    assert any(
+        "which no pack up to this run holds" in one.what for one in verify_store(path, key=signer.keyid).problems
+    )
 
 
 def test_the_old_pack_in_the_place_of_the_new_one_is_named(chained: tuple[Path, list[str]], signer: FileSigner) -> None:
@@ -192,7 +198,9 @@ class Stops(Disk):
     rename, unlink, truncate = _counted("rename"), _counted("unlink"), _counted("truncate")
 
 
-def test_a_crash_at_any_operation_leaves_all_or_nothing(chained: tuple[Path, list[str]], signer: FileSigner, ram: Path) -> None:
+def test_a_crash_at_any_operation_leaves_all_or_nothing(
+    chained: tuple[Path, list[str]], signer: FileSigner, ram: Path
+) -> None:
     path, names = chained
     finished = undone = 0
     for at in range(1, 200):

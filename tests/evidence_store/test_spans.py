@@ -154,7 +154,10 @@ def test_a_forged_value_salt_place_or_spelling_is_refused(data: st.DataObject) -
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=200) | st.recursive(st.none() | st.integers(-(2**60), 2**60) | st.text(), st.lists).map(orjson.dumps))
+@given(
+    st.binary(max_size=200)
+    | st.recursive(st.none() | st.integers(-(2**60), 2**60) | st.text(), st.lists).map(orjson.dumps)
+)
 def test_whatever_the_file_holds_it_is_refused_in_one_way(data: bytes) -> None:
     with pytest.raises(VerificationError):
         open_redacted(data, "0" * 64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ORIGIN, Clock, fill
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ from evidence_store.cosignature import Witness
 from evidence_store.cosigner import Cosigner, cosign
 from evidence_store.errors import AnchorError, ForkError, LockedError, UsageError, VerificationError
 from evidence_store.heads import signed_by, split_note
-from evidence_store.keys import FileSigner
+from evidence_store.keys import FileSigner, PublicKey
 from evidence_store.merkle import consistency_proof
 from evidence_store.note import Checkpoint, sign_note, verifier_key
 from evidence_store.spelling import b64, unb64
@@ -81,6 +83,10 @@ def test_it_signs_a_log_that_grows_and_the_line_verifies(
         assert answer.status == 200
         text, _ = split_note(notes[size])
         assert abs(witness.opened(answer.body, text) - datetime.now(UTC)).total_seconds() < 5
+        raw = unb64(answer.body.decode().split(" ")[2].strip())
+        message = f"cosignature/v1\ntime {int.from_bytes(raw[4:12])}\n{ORIGIN}\n{size}\n{text.splitlines()[2]}\n"
+        ed25519.Ed25519PublicKey.from_public_bytes(witness.key.raw).verify(raw[12:], message.encode())
+        assert raw[:4] == hashlib.sha256(f"{NAME}\n".encode() + b"\x04" + witness.key.raw).digest()[:4]
         with pytest.raises(VerificationError, match="does not verify"):
             witness.opened(answer.body, text.replace(f"\n{size}\n", f"\n{size + 1}\n"))
         old = size
@@ -173,13 +179,15 @@ def test_keys_are_read_in_one_spelling_only(witness: Witness, signer: FileSigner
     for text in ("", "x", name, f"{name}+{keyid}", f"{name}+{'0' * 8}+{encoded}", f"{name}+{keyid}+{encoded}=", log):
         with pytest.raises(UsageError):
             Witness.parse(text)
+    elliptic = PublicKey(ec.generate_private_key(ec.SECP256R1()).public_key())
+    assert parse_log_key(verifier_key(ORIGIN, elliptic))[1].fingerprint == elliptic.fingerprint
     for text in (good, log[:-4], log.replace("+", "+0", 1), ""):
         with pytest.raises(UsageError):
             parse_log_key(text)
 
 
 def test_the_cosignature_of_the_specification_is_read() -> None:
-    """The example in c2sp.org/tlog-cosignature has this layout; its key is not published, so only fields are compared."""
+    """The example in c2sp.org/tlog-cosignature; its key is not published, so only the fields are compared."""
     line = (
         "— witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZ"
         "qhf5nNo0xUe+mbIUBkBIfZ+qnA==\n"
@@ -293,7 +301,8 @@ def test_p10_a_cosignature_that_is_gone_altered_or_of_another_checkpoint_is_name
         path.write_bytes(altered)
         assert name in {problem.path for problem in verify_store(watched.root, key=signer.keyid).problems}
     path.unlink()
-    assert [p.path for p in verify_store(watched.root, key=signer.keyid, witnesses=pins).problems][0].startswith("log/")
+    found = verify_store(watched.root, key=signer.keyid, witnesses=pins)
+    assert name in {p.path for p in found.problems if p.what == "is named in the log and missing"}
     path.write_bytes(good)
     (watched.root / layout.cosignature_name(3, witness.keyid)).write_bytes(good)
     found = verify_store(watched.root, key=signer.keyid, witnesses=pins)
@@ -321,7 +330,8 @@ def test_a_witness_that_is_down_or_strange_loses_nothing(
         cosign(watched, Cosigner("file:///etc", witness))
     for status, body, kind in (
         (409, b"no number", AnchorError), (500, b"", AnchorError), (403, b"", AnchorError), (409, b"99\n", ForkError),
-        (422, b"", ForkError), (200, b"", AnchorError), (200, "— x\n".encode(), AnchorError), (200, b"\xff\n", AnchorError),
+        (422, b"", ForkError), (200, b"", AnchorError),
+        (200, "— x\n".encode(), AnchorError), (200, b"\xff\n", AnchorError),
     ):  # fmt: skip
         monkeypatch.setattr(cosigner, "_post", lambda *_, status=status, body=body: (status, body))
         with pytest.raises(kind):

@@ -13,7 +13,7 @@ function listed(root, [flipped, place] = [], folder = "") {
     const bytes = readFileSync(join(root, path));
     if (path === flipped) bytes[place] ^= 1;
     const blob = new Blob([bytes]);
-    return [{ webkitRelativePath: `${basename(root)}/${path}`, size: blob.size, stream: () => blob.stream() }];
+    return [{ webkitRelativePath: `${basename(root)}/${path}`, size: blob.size, stream: () => blob.stream(), arrayBuffer: () => blob.arrayBuffer() }];
   });
 }
 
@@ -21,7 +21,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const { path, key, since, flip } = JSON.parse(line);
   let found;
   try {
-    const files = statSync(path).isDirectory() ? Core.folder(listed(path, flip)) : await Core.zip(new Blob([readFileSync(path)]));
+    const files = statSync(path).isDirectory() ? await Core.folder(listed(path, flip)) : await Core.zip(new Blob([readFileSync(path)]));
     found = await Core.verify(files, { pin: Core.fingerprint(key ?? ""), since: since ?? "" });
   } catch (error) {
     if (!(error instanceof Core.Refused)) throw error;

@@ -1,0 +1,177 @@
+"""``affidavit bundle``, and what an auditor does with it: verify, re-perform, hold the next one against the last head."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.small_cloud import ALL, Office, affidavit, cloud
+
+TODAY = datetime.now(UTC).date().isoformat()
+PERIOD = ("--from", "2020-01-01", "--to", "2099-12-31")
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    """A store with a complete run and one with a gap."""
+    with cloud() as aws:
+        made = Office(tmp_path_factory.mktemp("bundle") / "office", aws.endpoint)
+        assert made.run(*ALL).code == 1
+        aws.refuse("DescribeLogGroups", "AccessDeniedException", 400, after=2)
+        assert made.run(*ALL).code == 3
+    return made
+
+
+def build(office: Office, out: Path, *options: str) -> dict[str, object]:
+    """A bundle of everything the store holds."""
+    said = affidavit("bundle", *PERIOD, "-c", str(office.config), "-o", str(out), "--json", *options)
+    assert said.code == 0, said
+    told = said.json
+    assert told["schema"] == "affidavit.bundle/1"
+    return dict(told)
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "tar.zst"])
+def test_a_bundle_verifies_and_comes_to_the_same_findings(office: Office, tmp_path: Path, form: str) -> None:
+    out = tmp_path / f"acme.{form}"
+    told = build(office, out, "--form", form, "--recipient", "An Auditor")
+    assert told["recipient"] == "An Auditor"
+    assert told["fingerprint"] == office.fingerprint
+    assert told["runs"] == {"complete": 2, "aborted": 0, "open": 0}
+    said = affidavit("verify", str(out), "--key", office.fingerprint)
+    assert (said.code, said.err) == (0, "")
+    assert str(told["words"]) in said.out
+    alone = subprocess.run(
+        [sys.executable, "-m", "evidence_store", "verify", str(out), "--key", office.fingerprint, "--json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert alone.returncode == 0
+    assert json.loads(alone.stdout)["ok"] is True
+    assert affidavit("verify", str(out)).code == 4, "the signer is not authenticated"
+    assert affidavit("verify", str(out), "--key", "ab" * 32).code == 4
+    for number in ("1", "2"):
+        again = affidavit("rerun", str(out), number, "--key", office.fingerprint, "--json")
+        assert again.code == 0, again
+        assert again.json["equal"] is True
+        assert again.json["findings"] == len(office.lines("finding", int(number)))
+    assert affidavit("rerun", str(out), "--key", "ab" * 32).code == 4
+    assert affidavit("rerun", str(out), "7").code == 2
+
+
+def test_reports_are_in_it_and_nothing_in_them_is_a_formula(office: Office, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    build(office, out)
+    page = (out / "data/reports/index.html").read_text("utf8")
+    assert office.fingerprint in page
+    rows = list(csv.reader(io.StringIO((out / "data/reports/findings.csv").read_text("utf-8-sig"))))
+    assert len(rows) == 1 + len(office.lines("finding", 2))
+    assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@"))]
+    assert json.loads((out / "data/reports/report.json").read_text("utf8"))["seal"]["verified"] is True
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert {"data/code/checks/aws/logs.py", "data/config/config.yaml"} <= names
+    assert any(name.startswith("data/mappings/") for name in names)
+
+
+def test_what_is_not_selected_is_withheld_and_counted(office: Office, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    told = build(office, out, "--controls", "A.5.17")
+    assert told["selection"] == {"controls": ["A.5.17"], "scopes": []}
+    withheld = told["withheld"]
+    assert isinstance(withheld, dict)
+    assert withheld["replies"] > 0
+    assert withheld["results"] > 0
+    lines = [json.loads(line) for line in (out / "data/runs/00000001/results.ndjson").read_text().splitlines()]
+    hidden = [line for line in lines if "withheld" in line]
+    shown = [line for line in lines if "withheld" not in line]
+    assert all(set(line) == {"i", "withheld"} for line in hidden)
+    assert {line["id"] for line in shown if line["kind"] == "control"} == {"A.5.17"}
+    assert {line["check"] for line in shown if line["kind"] == "finding"} <= {
+        "aws.iam.password-policy-length", "aws.iam.password-policy-complexity", "aws.iam.password-policy-reuse",
+    }  # fmt: skip
+    assert b"DescribeLogGroups" not in (out / "data/runs/00000001/manifest.ndjson").read_bytes()
+    with office.sealed(1) as run:
+        bodies = {line["sha256"] for line in run.replies() if "DescribeLogGroups" in line["op"]}
+    assert bodies
+    assert not bodies & {path.name for path in (out / "data/objects").rglob("*")}, "nor are their bodies there"
+    said = affidavit("verify", str(out), "--key", office.fingerprint)
+    assert said.code == 0, said
+    assert "A.5.17" in said.out
+    again = affidavit("rerun", str(out), "1", "--key", office.fingerprint, "--json")
+    assert again.code == 0, again
+    assert again.json["findings"] == len([line for line in shown if line["kind"] == "finding"])
+    report = json.loads((out / "data/reports/report.json").read_text("utf8"))
+    assert any("restricted to A.5.17" in warning for warning in report["seal"]["warnings"])
+    assert not [gap for gap in report["gaps"] if "no record" in gap["reason"]], "what is withheld is not lost"
+
+
+def test_scopes_are_selected_too(office: Office, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    scopes = {line["scope"] for line in office.lines("population", 1)}
+    chosen = sorted(scope for scope in scopes if "eu-west-1" in scope)[0]
+    told = build(office, out, "--scopes", chosen)
+    assert told["selection"] == {"controls": [], "scopes": [chosen]}
+    lines = [json.loads(line) for line in (out / "data/runs/00000001/results.ndjson").read_text().splitlines()]
+    findings = [line for line in lines if line.get("kind") == "finding"]
+    assert findings
+    assert {line["scope"] for line in findings} == {chosen}
+    assert affidavit("verify", str(out), "--key", office.fingerprint).code == 0
+    again = affidavit("rerun", str(out), "1", "--key", office.fingerprint, "--json")
+    assert again.code == 0, again
+    assert again.json["findings"] == len(findings)
+
+
+def test_the_next_bundle_extends_the_head_of_the_last(office: Office, tmp_path: Path) -> None:
+    first = build(office, tmp_path / "first")
+    second = build(office, tmp_path / "second")
+    words = str(first["words"])
+    assert words != second["words"]
+    said = affidavit("verify", str(tmp_path / "second"), "--key", office.fingerprint, "--since", words)
+    assert said.code == 0, said
+    assert "extends the head of" in said.out
+    note = tmp_path / "note"
+    note.write_text(str(first["head"]))
+    assert affidavit("verify", str(tmp_path / "second"), "--key", office.fingerprint, "--since", str(note)).code == 0
+    newer = affidavit("verify", str(tmp_path / "first"), "--key", office.fingerprint, "--since", str(second["words"]))
+    assert newer.code == 4
+    note.write_text(str(first["head"]).replace("\n", "\n1", 1))
+    forged = affidavit("verify", str(tmp_path / "second"), "--key", office.fingerprint, "--since", str(note))
+    assert forged.code == 4
+    swapped = " ".join(sorted(words.split()))
+    assert affidavit("verify", str(tmp_path / "second"), "--key", office.fingerprint, "--since", swapped).code in (2, 4)
+    assert affidavit("verify", str(tmp_path / "second"), "--since", "one two").code == 2
+    assert affidavit("verify", str(office.store), "--since", words).code == 2
+
+
+def test_usage(office: Office, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    build(office, out)
+
+    def said(*options: str) -> int:
+        return affidavit("bundle", "-c", str(office.config), *options).code
+
+    assert said(*PERIOD, "-o", str(out)) == 2, "nothing is overwritten"
+    assert said("--from", "2020-01-01", "--to", "2020-02-01", "-o", str(tmp_path / "x")) == 2, "nothing recorded then"
+    assert said("--from", "yesterday", "--to", "2020-02-01", "-o", str(tmp_path / "x")) == 2
+    assert said(*PERIOD, "-o", str(tmp_path / "x"), "--controls", "A.99") == 2
+    assert said(*PERIOD, "-o", str(tmp_path / "x"), "--since", "no words") == 2
+    assert not (tmp_path / "x").exists()
+    assert not list(tmp_path.glob(".*")), "nothing is left behind"
+
+
+def test_p9_a_store_that_does_not_verify_gives_no_bundle(office: Office, tmp_path: Path) -> None:
+    pack = next(office.store.glob("runs/00000001/objects.pack"))
+    good = pack.read_bytes()
+    pack.write_bytes(good[:40] + bytes([good[40] ^ 1]) + good[41:])
+    try:
+        said = affidavit("bundle", *PERIOD, "-c", str(office.config), "-o", str(tmp_path / "x"))
+    finally:
+        pack.write_bytes(good)
+    assert said.code == 4
+    assert not (tmp_path / "x").exists()
