@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT := nginx-light openssh-server sudo iproute2 openssl chromium zstd
 WITH_APT := $(shell command -v apt-get)
 
-.PHONY: demo test lint wheel docs bench servers lock clean
+.PHONY: fuzz demo test lint wheel docs bench servers lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/affidavit demo
@@ -18,6 +18,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A hundred thousand damaged stores, and tens of thousands of power cuts: a quarter of an hour.
+fuzz: $(VENV)/.dev
+	FUZZ_CASES=100000 CRASH_VARIANTS=100 $(BIN)/python -m pytest -q tests/evidence_store/test_store_fuzz.py tests/evidence_store/test_store_crash.py
 
 wheel: $(VENV)/.dev
 	$(BIN)/python .ci/wheel.py

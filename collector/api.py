@@ -225,6 +225,10 @@ class Source:
     """File it was loaded from, relative to its folder."""
     personal: tuple[Personal, ...] = ()
     """Fields of its replies that tell of people."""
+    fresh: str = ""
+    """Field with the time its facts are of, where that is not the time of collection."""
+    max_age_h: int = 0
+    """Hours after which such a fact is stale: nothing is concluded from it."""
 
     @property
     def connection(self) -> str:
@@ -261,6 +265,8 @@ class Check:
     dataset_kinds: tuple[str, ...] = ()
     """Kind of each dataset, known once the sources are loaded."""
     module: str = ""
+    reconciles: tuple[str, ...] = ()
+    """Datasets it holds against an independent list or count: its subject is the evidence."""
 
     @property
     def description(self) -> str:
@@ -283,13 +289,20 @@ def source(
     kind: Literal["snapshot", "period"] = "snapshot",
     redactions: tuple[Redaction, ...] = (),
     personal: tuple[Personal, ...] = (),
+    fresh: str = "",
+    max_age_h: int = 0,
 ) -> Callable[[Callable[[Any], Iterator[Row]]], Source]:
-    """Declare a generator of rows as the dataset ``id``."""
+    """Declare a generator of rows as the dataset ``id``.
+
+    ``fresh`` names a field with the time the facts of a row are of; older than ``max_age_h`` hours, they are stale.
+    """
 
     def declare(function: Callable[[Any], Iterator[Row]]) -> Source:
         if not inspect.getdoc(function):
             raise TypeError(f"source {id} needs a docstring that defines its population")
-        return Source(id, key, per, permissions, kind, redactions, function, personal=personal)
+        if bool(fresh) != bool(max_age_h):
+            raise TypeError(f"source {id} names both fresh= and max_age_h=, or neither")
+        return Source(id, key, per, permissions, kind, redactions, function, "", personal, fresh, max_age_h)
 
     return declare
 
@@ -304,15 +317,19 @@ def check(
     across: Across = "account",
     aliases: tuple[str, ...] = (),
     retired: str = "",
+    reconciles: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Verdict]], Check]:
     """Declare a function of one record (``each``) or of whole datasets (``over``) as the check ``id``.
 
-    Keyword-only arguments with a default are limits someone may change; ``as_of`` is the time of collection.
+    Keyword-only arguments with a default are limits someone may change; ``as_of`` is the time of collection. A check
+    that ``reconciles`` datasets it asks for speaks of the evidence: if it fails, nothing that rests on them passes.
     """
 
     def declare(function: Callable[..., Verdict]) -> Check:
         if bool(each) == bool(over):
             raise TypeError(f"check {id} names either each= or over=")
+        if not set(reconciles) <= set(over):
+            raise TypeError(f"check {id} reconciles a dataset it does not ask for with over=")
         if not inspect.getdoc(function):
             raise TypeError(f"check {id} needs a docstring that states its criterion")
         keywords = {
@@ -336,6 +353,7 @@ def check(
             aliases,
             retired,
             function,
+            reconciles=reconciles,
         )
 
     return declare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,20 @@ import orjson
 
 from collector.api import Check
 from collector.errors import crash
-from collector.model import Finding, Outcome, Population, Proof, Record, Shard, Traced, Unavailable, Verdict, record
+from collector.model import (
+    Finding,
+    Outcome,
+    Population,
+    Proof,
+    Record,
+    Shard,
+    Traced,
+    Unavailable,
+    Verdict,
+    instant,
+    record,
+    stamp,
+)
 
 Parameters = Mapping[str, Mapping[str, Any]]
 """Limits that differ from a check's defaults, by check id."""
@@ -30,6 +43,22 @@ class Bench:
     parameters: Parameters
     uncertified: Mapping[str, str] = field(default_factory=dict)
     """Checks whose examples no longer come out as they say, and why: their PASS counts for nothing."""
+
+    fresh: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """Datasets whose facts have a time of their own: its field, and how many hours old they may be."""
+
+    def stale(self, dataset: str, row: Record) -> str:
+        """Why nothing may be concluded from a record; empty when its facts are fresh enough."""
+        if dataset not in self.fresh:
+            return ""
+        name, hours = self.fresh[dataset]
+        try:
+            of = instant(row[name])
+        except (KeyError, TypeError, ValueError, Unavailable):
+            return f"the record does not say when it was true ({name})"
+        if self.as_of - of <= timedelta(hours=hours):
+            return ""
+        return f"stale: the facts are of {stamp(of)}, more than {hours} hours before the collection"
 
     def limits(self, check: Check) -> dict[str, Any]:
         """The limits a check is judged by."""
@@ -62,7 +91,10 @@ def _judge_shard(checks: Sequence[Check], shard: Shard, bench: Bench) -> Iterato
         for check in checks:
             row = Traced(read.row)
             about = read.key, shard.task.scope
-            yield _ask(check, (row,), bench, about, partial(read.refs_for, row.touched), (population,))
+            stale = bench.stale(shard.task.dataset, read.row)
+            yield _ask(
+                check, (row,), bench, about, partial(read.refs_for, row.touched), (population,), partial(str, stale)
+            )
     for check in checks:
         limits = bench.limits(check)
         if population.gap:
@@ -99,15 +131,17 @@ def _judge_over(check: Check, shards: Sequence[Shard], bench: Bench) -> Iterator
             reason = f"not read here: {', '.join(missing)}"
             yield Finding(check.id, scope, scope, Outcome.UNKNOWN, reason, refs, bench.limits(check))
             continue
-        rest = _Rest()
+        rest = _Rest(bench)
         rows = tuple(rest.rows(group, dataset) for dataset in check.datasets)
-        yield _ask(check, rows, bench, (scope, scope), rest.refs, [shard.population for shard in group])
+        yield _ask(check, rows, bench, (scope, scope), rest.refs, [shard.population for shard in group], rest.stale)
 
 
 class _Rest:
     """What the answer to a question about whole populations rests on, noted while the check reads them."""
 
-    def __init__(self) -> None:
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._stale = ""
         self._refs: set[int] = set()
         self._fields: list[tuple[Mapping[str, Sequence[int]], set[str]]] = []
 
@@ -119,10 +153,15 @@ class _Rest:
                     self._refs.update(shard.population.replies)
                 for read in read_rows(shard):
                     row = Traced(read.row)
+                    self._stale = self._stale or self._bench.stale(dataset, read.row)
                     self._refs.update(read.refs)
                     if read.parts:
                         self._fields.append((read.parts, row.touched))
                     yield row
+
+    def stale(self) -> str:
+        """Why nothing may be concluded: one of the records read was stale."""
+        return self._stale
 
     def refs(self) -> tuple[int, ...]:
         """The replies that were read from, in order."""
@@ -143,6 +182,7 @@ def _ask(
     about: tuple[str, str],
     refs: Callable[[], tuple[int, ...]],
     populations: Sequence[Population],
+    stale: Callable[[], str],
 ) -> Finding:
     """The finding about a resource in a scope; what is not proven is told as seen, and concludes nothing."""
     outcome, reason = answer(check, rows, bench)
@@ -152,6 +192,8 @@ def _ask(
     if unproven:
         gap = unproven.gap
         why = f"the list is incomplete: {gap.reason if gap else 'nothing shows that it is complete'}"
+    elif outcome in (Outcome.PASS, Outcome.FAIL) and stale():
+        why = stale()
     elif outcome is Outcome.PASS and check.id in bench.uncertified:
         why = bench.uncertified[check.id]
     if why:

@@ -114,6 +114,11 @@ def make(
     places = tuple(_place(connection) for connection in chosen)
     as_of = instant(stamp(as_of))
     used = {task.dataset for task in tasks}
+    declared = _declared(checks, chosen)
+    parameters = {
+        id: {**declared.get(id, {}), **config.checks.parameters.get(id, {})}
+        for id in sorted({*declared, *config.checks.parameters})  # noqa: A001
+    }
     limits = _plain(config.collection)
     document = {
         "schema": SCHEMA,
@@ -134,8 +139,8 @@ def make(
                 "each": check.each,
                 "module": check.module,
                 "description": check.description,
-                "params": {**check.params, **config.checks.parameters.get(check.id, {})},
-                "defaults": dict(check.params),
+                "params": {**check.params, **parameters.get(check.id, {})},
+                "defaults": {**check.params, **declared.get(check.id, {})},
             }
             for check in checks
         ],
@@ -149,6 +154,8 @@ def make(
                 "key": source.key,
                 "per": source.per,
                 "kind": source.kind,
+                "fresh": source.fresh,
+                "maxAgeH": source.max_age_h,
                 "module": source.module,
                 "redactions": [
                     {"operation": item.operation, "path": item.json or item.regex, "reason": item.reason}
@@ -162,7 +169,7 @@ def make(
         "examples": _digests(library.examples),
         "files": _digests(files or {}),
     }
-    return Plan(config.organisation, as_of, places, tasks, checks, config.checks.parameters, limits, document)
+    return Plan(config.organisation, as_of, places, tasks, checks, parameters, limits, document)
 
 
 def read(document: Mapping[str, Any], library: Library) -> Plan:
@@ -199,6 +206,24 @@ def read(document: Mapping[str, Any], library: Library) -> Plan:
         document["limits"],
         document,
     )
+
+
+def _declared(checks: Iterable[Check], connections: Iterable[Connection]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Limits that are what the plan reads, by check: the accounts named, and the regions that every one is read in.
+
+    An account that is read under the credentials' own name only is known when it answers, so it is not among them.
+    """
+    clouds = [connection for connection in connections if isinstance(connection, AwsConnection)]
+    regions = set.intersection(*(set(cloud.regions) for cloud in clouds)) if clouds else set()
+    known = {
+        "collected_accounts": tuple(sorted({account.id for cloud in clouds for account in cloud.accounts})),
+        "collected_regions": tuple(sorted(regions)),
+    }
+    return {
+        check.id: filled
+        for check in checks
+        if (filled := {name: known[name] for name, default in check.params.items() if name in known and not default})
+    }
 
 
 def _aliased(id: str, checks: Iterable[Check]) -> Check | None:  # noqa: A002

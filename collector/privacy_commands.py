@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from collector.config import load as load_config
 from collector.console import say
@@ -49,23 +49,13 @@ def verify_disclosure(arguments: Arguments) -> int:
     """Whether a proof holds against a bundle, or against a checkpoint that was kept."""
     from evidence_store.disclose import check_with_note
 
-    proof = arguments.proof.read_bytes()
+    proof = _read(arguments.proof)
     around: tuple[bytes, bytes] | None = None
     if arguments.bundle:
         found, around = _against_bundle(proof, arguments.bundle, arguments.key)
     else:
-        found = check_with_note(proof, arguments.checkpoint.read_bytes(), arguments.key)
-    document: dict[str, Any] = {
-        "schema": "affidavit.disclosed/1",
-        "run": found.run,
-        "reply": found.reply,
-        "recordedOn": found.recorded_on,
-        "span": found.span,
-        "operation": found.line.get("op"),
-        "task": found.line.get("task"),
-        "sent": found.line.get("t"),
-        "content": found.content.decode("utf-8", "backslashreplace"),
-    }
+        found = check_with_note(proof, _read(arguments.checkpoint), arguments.key)
+    document = found.as_row()
     if arguments.json:
         print(json.dumps(document))
         return 0
@@ -96,6 +86,13 @@ def erase(arguments: Arguments) -> int:
     return 0
 
 
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", "name a file") from error
+
+
 def _span_at(run: SealedRun, reply: int, path: str) -> int:
     """The one field of a reply that stands at a path."""
     from collector.privacy import ranges_at
@@ -115,7 +112,7 @@ def _span_at(run: SealedRun, reply: int, path: str) -> int:
 
 def _size(path: Path) -> int:
     """The number of leaves under a checkpoint file."""
-    lines = path.read_text("utf-8", "replace").split("\n")
+    lines = _read(path).decode("utf-8", "replace").split("\n")
     if len(lines) < 3 or not (lines[1].isascii() and lines[1].isdigit()):
         raise ConfigError(f"{path} is not a checkpoint", "name a .note file, as in log/checkpoints of a bundle")
     return int(lines[1])

@@ -116,12 +116,12 @@ def rerun(run: Evidence, *, sealed_code: bool = False, folders: Sequence[Path] =
 
 
 def shown_part(document: Mapping[str, Any], run: Evidence) -> dict[str, Any]:
-    """The plan of what a restricted bundle shows: tasks whose population is shown, checks with a finding that is."""
+    """The plan of what a restricted bundle shows: tasks whose population is shown, checks of which anything is."""
     if not isinstance(run, BundleRun) or not run.restricted:
         return dict(document)
-    lines = [line for line in run.results() if line["kind"] in ("population", "finding")]
+    lines = list(run.results())
     tasks = {line["task"] for line in lines if line["kind"] == "population"}
-    checks = {line["check"] for line in lines if line["kind"] == "finding"}
+    checks = {line["check"] for line in lines if line["kind"] in ("finding", "certificate")}
     return {
         **document,
         "tasks": [task for task in document["tasks"] if task["id"] in tasks],

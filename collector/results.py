@@ -13,6 +13,7 @@ from collector.falsify import Certificate, certify
 from collector.judge import Bench, judge
 from collector.model import Finding, Gap, Outcome, Population, Row, Shard
 from collector.plan import Plan
+from collector.reconcile import reconcile
 
 
 @dataclass(slots=True)
@@ -88,7 +89,10 @@ def conclude(
     """Show that the checks can fail, judge the shards of a plan, and roll the findings up to controls. Pure."""
     certificates = certify(plan.checks, examples)
     uncertified = {certificate.check: certificate.flaw for certificate in certificates if certificate.flaw}
-    findings = list(judge(plan.checks, shards, Bench(plan.as_of, plan.parameters, uncertified)))
+    fresh = {item["id"]: (item["fresh"], item["maxAgeH"]) for item in plan.document["sources"] if item.get("fresh")}
+    bench = Bench(plan.as_of, plan.parameters, uncertified, fresh)
+    shards, about_evidence = reconcile(plan.checks, shards, bench)
+    findings = [*judge([check for check in plan.checks if not check.reconciles], shards, bench), *about_evidence]
     gaps = [
         gap
         for shard in shards

@@ -12,6 +12,7 @@ from pathlib import Path
 from evidence_store.bundle_source import is_bundle
 from evidence_store.bundle_verify import verify_bundle
 from evidence_store.cosignature import Witness
+from evidence_store.disclose import check_with_note
 from evidence_store.errors import StoreError, UsageError
 from evidence_store.verify import Verification, verify_store
 
@@ -37,8 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify.add_argument("--max-stamp-lag-h", type=float, default=24, metavar="HOURS")
     verify.add_argument("--no-read-data", action="store_true", help="check log and manifests only, not every body")
     verify.add_argument("--json", action="store_true", help="print one JSON document")
+    proven = commands.add_parser("verify-disclosure", help="say whether the proof of one reply or field holds")
+    proven.add_argument("proof", type=Path, metavar="PROOF")
+    proven.add_argument("--checkpoint", type=Path, required=True, metavar="NOTE", help="a checkpoint that was kept")
+    proven.add_argument("--key", required=True, metavar="FINGERPRINT", help="hex SHA-256 of the signer's public key")
     given = parser.parse_args(arguments)
     try:
+        if given.command == "verify-disclosure":
+            shown = check_with_note(_bytes(given.proof), _bytes(given.checkpoint), given.key)
+            print(json.dumps(shown.as_row(), indent=2))
+            return 0
         found = _verify(given)
     except StoreError as error:
         print(f"error: {error.what}\nnext:  {error.next_step}", file=sys.stderr)
@@ -109,6 +118,13 @@ def in_words(found: Verification) -> str:
         reason = f"{len(found.problems)} problems" if found.problems else "the signer is not authenticated"
         text.append(f"NOT verified ({reason}): {counts}")
     return "\n".join(text)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "name a file") from error
 
 
 def _read(path: Path | None) -> bytes | None:

@@ -15,7 +15,7 @@ from evidence_store import bundle_format as form
 from evidence_store import layout, merkle, sigstore, sshsig, words
 from evidence_store.bundle_attested import Outsiders
 from evidence_store.bundle_lines import SPANS, STREAMS, LineSummary, Named, objects_of, readable
-from evidence_store.bundle_source import WHOLE, Limits, open_source, printable
+from evidence_store.bundle_source import WHOLE, Entry, Limits, Source, open_source, printable
 from evidence_store.cosignature import Witness
 from evidence_store.dsse import Envelope, open_envelope, open_statement
 from evidence_store.errors import StoreError, TamperedError, UsageError, VerificationError
@@ -148,18 +148,31 @@ def examine(
     if not 0 < max_stamp_lag_h <= LAG_LIMIT_H:
         raise UsageError(f"a lag of {max_stamp_lag_h} hours is impossible", "give hours above 0, such as 24")
     wanted = _since(since) if since is not None else None
-    path = Path(path)
-    check = _Check(limits or Limits())
-    with open_source(path, check.limits) as source, check.noting(WHOLE):
+    limits = limits or Limits()
+    with open_source(Path(path), limits) as source:
+        return _examined(source, limits, pinned, tsa_roots, timedelta(hours=max_stamp_lag_h), wanted, witnesses)
+
+
+def _examined(
+    source: Source,
+    limits: Limits,
+    pinned: str | None = None,
+    roots: bytes | None = None,
+    lag: timedelta = timedelta(hours=24),
+    since: bytes | Checkpoint | None = None,
+    witnesses: Sequence[Witness] = (),
+) -> tuple[Verification, Contents]:
+    check = _Check(limits)
+    with check.noting(WHOLE):
         check.read(source.entries(check.report))
     check.bag()
     check.log()
     check.seal()
     check.runs()
-    attested = check.outsiders(tsa_roots, timedelta(hours=max_stamp_lag_h), witnesses, wanted is not None)
+    attested = check.outsiders(roots, lag, witnesses, since is not None)
     trusted = check.pin(pinned, attested)
-    if wanted is not None:
-        check.extends(wanted)
+    if since is not None:
+        check.extends(since)
     return check.outcome(trusted), check.found
 
 
@@ -201,7 +214,7 @@ class _Check:
 
     # ------------------------------------------------------------------------------------------- 1 names and content
 
-    def read(self, entries: Iterator[Any]) -> None:
+    def read(self, entries: Iterator[Entry]) -> None:
         """The one pass: every file is hashed, what is needed is kept or summed up."""
         seen: set[str] = set()
         held = 0
@@ -222,7 +235,7 @@ class _Check:
             with self.noting(name):
                 self.files[name] = self._file(name, entry, hold)
 
-    def _file(self, name: str, entry: Any, hold: bool) -> File:
+    def _file(self, name: str, entry: Entry, hold: bool) -> File:
         digest, kept = hashlib.sha256(), []
         run_file, redacted = form.RUN_FILE.fullmatch(name), form.REDACTED.fullmatch(name)
         stream = run_file[2] if run_file else ""
@@ -501,9 +514,12 @@ class _Check:
                 self.report(form.SEAL, "speaks of other runs than the log")
             if (facts.withheld_replies, facts.withheld_results) != tuple(withheld.values()):
                 self.report(form.SEAL, "speaks of another number of withheld lines")
-            if leaves[-1].recorded_on < unstamp(facts.period[1]):
+            begin, end = map(unstamp, facts.period)
+            if not any(begin <= leaf.recorded_on < end for leaf in leaves):
+                self.report(form.SEAL, "speaks of a period in which nothing of the range was recorded")
+            if leaves[-1].recorded_on < end:
                 self.warnings.append(ENDS_EARLY)
-            if leaves[0].index and leaves[0].recorded_on >= unstamp(facts.period[0]):
+            if leaves[0].index and leaves[0].recorded_on >= begin:
                 self.report(form.entry_name(leaves[0].index, leaves[0].kind), "begins after the period does")
         for before, after in pairwise(leaves):
             if after.recorded_on < before.recorded_on:

@@ -48,6 +48,20 @@ class Disclosed:
     content: bytes
     """The field, or the body, exactly as received."""
 
+    def as_row(self) -> dict[str, Any]:
+        """How it is printed; bytes that are not UTF-8 are escaped."""
+        return {
+            "schema": "affidavit.disclosed/1",
+            "run": self.run,
+            "reply": self.reply,
+            "recordedOn": self.recorded_on,
+            "span": self.span,
+            "operation": self.line.get("op"),
+            "task": self.line.get("task"),
+            "sent": self.line.get("t"),
+            "content": self.content.decode("utf-8", "backslashreplace"),
+        }
+
 
 def disclose(
     run: SealedRun, leaves: Sequence[Leaf], keys: KeyChain, origin: str, reply: int, *, span: int | None, size: int

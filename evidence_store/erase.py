@@ -85,11 +85,10 @@ def finish_erasure(log: LogWriter) -> None:
         if run is None or run.repacked is None or seal.file_digest(log.root, name) != run.subject[layout.PACK]:
             _drop(log, name)
             continue
-        log.disk.sync_file(path)
+        # Its content was safe before the leaf; should its old name come back after a power cut, this is done once more.
         target = log.root / layout.run_name(run.number)
         log.disk.rename(path, target / layout.PACK)
         log.disk.sync_folder(target)
-        log.disk.sync_folder(log.root / layout.SPOOL)
 
 
 def _check(log: LogWriter, sha256s: Sequence[str], basis: str, approved_by: str, named: Collection[str]) -> None:

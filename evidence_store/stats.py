@@ -125,6 +125,4 @@ def in_words(sizes: Sizes) -> str:
 
 
 def _row(name: str, share: Share) -> str:
-    return (
-        f"{name:<34} {share.replies:>8} {share.bodies:>8} {share.asked:>14,} {share.raw:>14,} {share.stored:>12,}"
-    )
+    return f"{name:<34} {share.replies:>8} {share.bodies:>8} {share.asked:>14,} {share.raw:>14,} {share.stored:>12,}"

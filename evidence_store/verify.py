@@ -282,7 +282,9 @@ class _Check:
             name = f"{folder}/{layout.PACK}"
             with self.noting(name), open_file(self.root, name) as file:
                 if read_data:
-                    check_digest(file, _subject(run, layout.PACK))
+                    # Looked through all the same: then the bodies that are damaged are named too.
+                    with self.noting(name):
+                        check_digest(file, _subject(run, layout.PACK))
                 size = os.fstat(file.fileno()).st_size
                 count = 0
                 for frame in pack.scan(file, size):

@@ -1345,7 +1345,10 @@ class Check:
                 self.report(SEAL, "speaks of other runs than the log")
             if list(self.seal["withheld"].values()) != list(hidden.values()):
                 self.report(SEAL, "speaks of another number of withheld lines")
-            if self.leaves[-1].recorded_on < when(self.seal["period"]["to"]):
+            begin, end = when(self.seal["period"]["from"]), when(self.seal["period"]["to"])
+            if not any(begin <= leaf.recorded_on < end for leaf in self.leaves):
+                self.report(SEAL, "speaks of a period in which nothing of the range was recorded")
+            if self.leaves[-1].recorded_on < end:
                 self.warnings.append(
                     "the last leaf was recorded before the period ends: nothing here shows what was recorded after it"
                 )

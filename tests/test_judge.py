@@ -176,3 +176,22 @@ def test_a_verdict_is_ok_fail_or_skip_with_a_reason() -> None:
         Verdict(Outcome.UNKNOWN, "no")
     with pytest.raises(ValueError, match="needs a reason"):
         ok(" ")
+
+
+def test_p19_stale_facts_conclude_nothing(tmp_path: Path) -> None:
+    rows = [
+        {"Id": "fresh", "Size": 9, "Of": "2026-05-31T12:00:00Z"},
+        {"Id": "old", "Size": 9, "Of": "2026-05-30T12:00:00Z"},
+        {"Id": "silent", "Size": 9},
+    ]
+    bench = Bench(AS_OF, {}, fresh={"t.a.things": ("Of", 24)})
+    outcomes = {
+        resource: (outcome, reason)
+        for resource, outcome, reason in said([shard(tmp_path, rows)], good, any_big, bench=bench)
+    }
+    assert outcomes["fresh"] == ("PASS", "size 9")
+    assert outcomes["old"][0] == "UNKNOWN"
+    assert outcomes["old"][1].startswith("stale: the facts are of 2026-05-30T12:00:00.000Z, more than 24 hours")
+    assert "does not say when it was true" in outcomes["silent"][1]
+    assert outcomes["c"][0] == "PASS"
+    assert said([shard(tmp_path, rows[1:])], any_big, bench=bench)[0][1] == "UNKNOWN"

@@ -17,6 +17,7 @@ from collector.config import PrivacyConfig
 from collector.left_out import LeftOut
 from collector.privacy import find
 from collector.rerun import rerun
+from evidence_store.__main__ import main as auditor
 from evidence_store.bundle_run import Bundle
 from evidence_store.bundle_verify import verify_bundle
 from evidence_store.redaction import RedactedRun
@@ -73,8 +74,10 @@ def test_json_fields_are_found_to_the_byte(path: str, found: list[bytes] | None)
 )
 def test_xml_elements_are_found_to_the_byte(name: str, found: list[bytes] | None) -> None:
     body = (
-        '<?xml version="1.0" encoding="UTF-8"?>\n<R xmlns="urn:x" xmlns:n="urn:y"><Owner a="ü>"><ID>1</ID><n:DisplayName >'
-        "Ada &amp; B</n:DisplayName></Owner><DisplayName/><DisplayName></DisplayName><DisplayName>c<!-- x -->d</DisplayName>"
+        '<?xml version="1.0" encoding="UTF-8"?>\n<R xmlns="urn:x" xmlns:n="urn:y"><Owner a="ü>"><ID>1</ID>'
+        "<n:DisplayName >"
+        "Ada &amp; B</n:DisplayName></Owner><DisplayName/><DisplayName></DisplayName>"
+        "<DisplayName>c<!-- x -->d</DisplayName>"
         "<DisplayName><![CDATA[e]]></DisplayName><DisplayName><b>f</b></DisplayName></R>"
     ).encode()
     assert cut(body, by_xml(name)) == found
@@ -311,6 +314,9 @@ def test_one_field_is_proven_later_against_the_bundle_or_its_checkpoint(
         assert affidavit("verify-disclosure", str(proof), *against, "--key", "0" * 64).code == 4
     in_place = affidavit("verify-disclosure", str(proof), "--bundle", str(bag), "--key", office.fingerprint).out
     assert '"retentionInDays": >>>400<<<}' in in_place
+    alone = [str(proof), "--checkpoint", str(note), "--key", office.fingerprint]
+    assert auditor(["verify-disclosure", *alone]) == 0, "without the collector too"
+    assert auditor(["verify-disclosure", str(tmp_path / "none"), *alone[1:]]) == 2
     forged = tmp_path / "forged.json"
     forged.write_bytes(proof.read_bytes().replace(b'"text":"400"', b'"text":"500"'))
     assert affidavit("verify-disclosure", str(forged), "--bundle", str(bag), "--key", office.fingerprint).code == 4
@@ -327,6 +333,8 @@ def test_disclose_says_what_it_cannot_do(offices: dict[str, Office], tmp_path: P
         (("--reply", "99", "-o", str(tmp_path / "a")), "has no reply 99"),
         (("--reply", "0", "--span", "1", "-o", str(tmp_path / "there")), "exists"),
         (("--reply", "0", "--span", "99", "-o", str(tmp_path / "a")), "reply 0"),
+        (("--reply", "0", "--checkpoint", str(tmp_path / "none"), "-o", str(tmp_path / "a")), "cannot read"),
+        (("--reply", "0", "--checkpoint", str(tmp_path / "there"), "-o", str(tmp_path / "a")), "not a checkpoint"),
     ):
         said = affidavit("disclose", store, "--run", "1", *options)
         assert two_lines(said), said
@@ -341,9 +349,8 @@ def test_an_erased_reply_is_told_by_verify_and_rerun(tmp_path: Path) -> None:
     with office.sealed() as run:
         line = next(line for line in run.replies() if line["op"] == "logs:DescribeLogGroups")
         last = [line for line in run.results() if line["kind"] == "population" and line["dataset"] == "aws.logs.groups"]
-    said = affidavit(
-        "erase", "--config", str(office.config), "--object", line["sha256"], "--basis", "a person asked", "--approved-by", "DPO",
-    )  # fmt: skip
+    why = ("--basis", "a person asked", "--approved-by", "DPO")
+    said = affidavit(*office.command("erase", "--object", line["sha256"], *why))
     assert said.code == 0, said.err
     found = verify_store(office.store, key=office.fingerprint)
     assert found.ok

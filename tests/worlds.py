@@ -23,6 +23,7 @@ from collector.connect.aws import Aws, AwsAccount, open_account
 from collector.connect.base import Limits
 from collector.connect.retry import Retry
 from collector.connect.wire import LiveWire, ReplayWire
+from collector.demo import mends
 from collector.fetch import fetch
 from collector.model import Population, Proof, Record, Shard, Task, record
 
@@ -143,6 +144,8 @@ class AwsWorld:
         os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "false")
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         from moto.server import ThreadedMotoServer
+
+        mends.date_reports()
 
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()

@@ -23,6 +23,8 @@ FLAG = {"true": True, "false": False}
     key="user",
     per="account",
     permissions=("iam:GenerateCredentialReport", "iam:GetCredentialReport"),
+    fresh="GeneratedTime",
+    max_age_h=24,
 )
 def credential_report(aws: Aws) -> Iterator[Row]:
     """One row per user of the account and one for its root user, as AWS writes them; at most 4 hours old."""

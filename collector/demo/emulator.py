@@ -23,15 +23,16 @@ os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 def main(folder: Path) -> None:
     """Serve until standard input is closed."""
     import boto3
-    from moto.iam.models import IAMBackend, iam_backends
+    from moto.iam.models import iam_backends
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import WSGIRequestHandler, make_server
 
-    from collector.demo import estate
+    from collector.demo import estate, mends
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     WSGIRequestHandler.protocol_version = "HTTP/1.1"
-    setattr(IAMBackend, "get_credential_report", _with_root(IAMBackend.get_credential_report, estate.ROOT_LINE))  # noqa: B010
+    mends.date_reports()
+    mends.name_root(estate.ROOT_LINE)
     application = WithBackups(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -52,16 +53,6 @@ def main(folder: Path) -> None:
     ready.rename(folder / "ready.json")
     sys.stdin.read()
     server.shutdown()
-
-
-def _with_root(report: Callable[[Any], str], line: str) -> Callable[[Any], str]:
-    """moto's credential report with the line of the root user, which AWS writes first."""
-
-    def with_root(backend: Any) -> str:
-        header, _, users = report(backend).partition("\n")
-        return f"{header}\n{line}\n{users}"
-
-    return with_root
 
 
 class WithBackups:

@@ -260,6 +260,7 @@ class Bucket:
                     Bucket=self._bucket,
                     Key=self._prefix + name,
                     Body=body,
+                    ChecksumAlgorithm="SHA256",
                     ChecksumSHA256=base64.b64encode(digest).decode(),
                     ObjectLockMode=COMPLIANCE,
                     ObjectLockRetainUntilDate=self._clock() + self._retention,
@@ -314,9 +315,7 @@ class Bucket:
             path = root / name
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._errors("read", name):
-                answer = self._client.get_object(
-                    Bucket=self._bucket, Key=self._prefix + name, VersionId=seen[name].id
-                )
+                answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name, VersionId=seen[name].id)
                 with open(path, "xb", opener=_private) as file:
                     shutil.copyfileobj(answer["Body"], file, 1 << 20)
             until = answer.get("ObjectLockRetainUntilDate")

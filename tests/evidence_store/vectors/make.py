@@ -1,0 +1,412 @@
+"""Makes bundles, good and bad, that every verifier must judge alike: ``python tests/evidence_store/vectors/make.py FOLDER``.
+
+Nothing binary is checked in: keys and clocks are fixed, so only salts differ from one making to the next. Each vector is a
+folder or an archive; ``expected.json`` says how each is to be judged, with which fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import stat
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from evidence_store import bundle, bundle_format as form, bundle_lines, sigstore, sshsig
+from evidence_store.bundle_pack import pack_tar
+from evidence_store.dsse import Statement, open_envelope, open_statement, sign_statement
+from evidence_store.keys import FileSigner, PublicKey, Signer, low_s
+from evidence_store.note import Checkpoint, sign_note
+from evidence_store.spans import Cut
+from evidence_store.store import Store
+
+ORIGIN = "evidence.acme.example/prod"
+A, B = (FileSigner(Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)) for seed in (7, 8))
+FEBRUARY, MARCH = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
+VERIFIED, UNKNOWN_SIGNER, NOT_VERIFIED = "verified", "consistent, signer not authenticated", "NOT verified"
+ALL, SOME = "all", "all but verify.sh"
+"""Whether coreutils and openssl alone can see what is wrong: they see neither the tree nor the runs."""
+
+
+class P256Signer:
+    """A P-256 key in memory."""
+
+    def __init__(self, secret: int) -> None:
+        self._key = ec.derive_private_key(secret, ec.SECP256R1())
+        self.public = PublicKey(self._key.public_key())
+
+    @property
+    def keyid(self) -> str:
+        return self.public.fingerprint
+
+    def sign(self, message: bytes) -> bytes:
+        from cryptography.hazmat.primitives import hashes
+
+        return low_s(self._key.sign(message, ec.ECDSA(hashes.SHA256())))
+
+
+P = P256Signer(0xAFF1DA517)
+
+
+class Clock:
+    """Goes one second further at each look."""
+
+    def __init__(self, start: datetime) -> None:
+        self.time = start
+
+    def __call__(self) -> datetime:
+        self.time += timedelta(seconds=1)
+        return self.time
+
+
+@dataclass(frozen=True)
+class Vector:
+    """One bundle and how it is to be judged."""
+
+    name: str
+    result: str
+    key: str | None = A.keyid
+    by: str = ALL
+
+    def path(self, folder: Path) -> Path:
+        return folder / self.name
+
+
+def collect(store: Store, number: int) -> None:
+    """A run of three replies: one body of its own, one that every run has, one without a body."""
+    plan = {"schema": "affidavit.plan/1", "asOf": "2026"}
+    code = b"def check(): return %d\n" % (number // 10)
+    config = b"organisation: Acme\n"
+    names = {"config": {"sha256": hashlib.sha256(config).hexdigest()}, "files": [],
+             "code": [{"file": "checks/aws/x.py", "sha256": hashlib.sha256(code).hexdigest()}]}  # fmt: skip
+    run = store.begin({"trigger": "test"}, json.dumps({**plan, **names}).encode())
+    for content in (code, config):
+        run.add_object(content)
+    for page, body in enumerate((b'{"Users":[%d]}' % number, b'{"Users":[]}'), 1):
+        run.add_reply({"op": "iam:ListUsers", "page": page, "task": "aws.iam.users@prod", "sha256": run.add_object(body)})
+    run.add_reply({"op": "s3:ListBuckets", "status": 403, "task": "aws.s3.buckets@prod", "sha256": None})
+    run.close([{"kind": "finding", "check": "x", "scope": "prod", "outcome": "PASS"}, {"kind": "gap"}], {"outcome": "complete"})
+
+
+def history(path: Path, clock: Clock, signer: Signer = A) -> Store:
+    """A store with a run in February and an aborted one and a gap; open for writing."""
+    Store.create(path, origin=ORIGIN, signer=signer, clock=clock).close()
+    store = Store.open(path, signer=signer, clock=clock)
+    collect(store, 1)
+    run = store.begin({}, b"{}")
+    run.add_reply({"op": "iam:ListUsers", "task": "t@p", "sha256": run.add_object(b"half")})
+    run.abort("interrupted")
+    store.gap(start=clock.time, end=clock.time + timedelta(hours=1), missed=1, reason="host was down")
+    return store
+
+
+def sealed(store: Store, out: Path, signer: Signer = A, start: datetime = FEBRUARY, **options: Any) -> Path:
+    """A bundle of the month that begins at ``start``."""
+    end = MARCH if start == FEBRUARY else datetime(2026, 4, 1, tzinfo=UTC)
+    chosen = bundle.choose(store, start, end)
+    if options.pop("redact", False):
+        options["shown"] = bundle.views(store, chosen, redact=True)
+    wish = bundle.Wish("Acme", "An Auditor")
+    made = bundle.build(store, out, chosen, signer, wish=wish, clock=lambda: datetime(2026, 4, 2, tzinfo=UTC), **options)
+    return made.path
+
+
+def good(folder: Path, work: Path) -> Iterator[Vector]:
+    """Bundles that are as they were sealed."""
+    clock = Clock(FEBRUARY)
+    with history(work / "plain", clock) as store:
+        sealed(store, folder / "plain")
+        sealed(store, folder / "plain.zip", how="zip")
+        sealed(store, folder / "plain.tar.zst", how="tar.zst")
+        sealed(store, folder / "withheld", keep=lambda run, stream, line: line["i"] != 1)
+        clock.time = MARCH + timedelta(days=3)
+        collect(store, 2)
+        sealed(store, folder / "from-the-middle", start=MARCH)
+        shared = hashlib.sha256(b'{"Users":[]}').hexdigest()
+        store.erase([shared], basis="request", approved_by="officer")
+        sealed(store, folder / "erased-later")
+        run = store.begin({}, b"{}")
+        sealed(store, folder / "run-still-open", start=MARCH)
+        run.abort("enough")
+    clock = Clock(FEBRUARY)
+    with history(work / "rotated", clock) as store:
+        clock.time = MARCH + timedelta(days=1)
+        store.rotate(P, "yearly")
+    with Store.open(work / "rotated", signer=P, clock=clock) as store:
+        collect(store, 3)
+        store.rotate(B, "no more P-256")
+    with Store.open(work / "rotated", signer=B, clock=clock) as store:
+        collect(store, 4)
+        sealed(store, folder / "rotated", B, start=MARCH)
+        sealed(store, folder / "rotated-afterwards", B)
+    clock = Clock(FEBRUARY)
+    with history(work / "p256", clock, P) as store:
+        sealed(store, folder / "p256", P)
+    clock = Clock(FEBRUARY)
+    Store.create(work / "personal", origin=ORIGIN, signer=A, clock=clock).close()
+    with Store.open(work / "personal", signer=A, clock=clock) as store:
+        run = store.begin({}, b"{}")
+        for number in range(3):
+            body = b'{"name":"person%d","id":%d}' % (number, number)
+            cut = Cut("json", ((8, 17),))
+            spans = run.add_spans(body, cut) if number else {}
+            run.add_reply({"op": "x:Get", "task": "t@p", "sha256": run.add_object(body), **spans})
+        run.close([{"kind": "finding", "check": "c", "resource": "person1", "outcome": "PASS"}], {})
+        sealed(store, folder / "redacted", redact=True)
+        sealed(store, folder / "not-redacted")
+    for name in (
+        "plain", "plain.zip", "plain.tar.zst", "withheld", "from-the-middle", "erased-later", "run-still-open",
+        "redacted", "not-redacted",
+    ):  # fmt: skip
+        yield Vector(name, VERIFIED)
+    for name in ("rotated", "rotated-afterwards"):
+        yield Vector(name, VERIFIED, by=SOME)  # verify.sh knows the key that sealed, and no other
+    yield Vector("p256", VERIFIED, P.keyid)
+    for name, key in (("plain", None), ("plain.zip", None)):
+        yield Vector(shutil.copytree(folder / name, folder / f"no-pin-{name}").name if (folder / name).is_dir()
+                     else Path(shutil.copy(folder / name, folder / f"no-pin-{name}")).name, UNKNOWN_SIGNER, key)  # fmt: skip
+
+
+def bad(folder: Path, work: Path) -> Iterator[Vector]:
+    """Bundles that are not: some altered by whoever carried them, some made so by the holder of the key."""
+    plain = folder / "plain"
+
+    def copy(name: str, source: str = "plain") -> Path:
+        return Path(shutil.copytree(folder / source, folder / name))
+
+    def edit(path: Path, change: Callable[[bytes], bytes]) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    def outsider(name: str, change: Callable[[Path], object], key: str | None = A.keyid) -> Vector:
+        change(copy(name))
+        return Vector(name, NOT_VERIFIED, key)
+
+    def insider(name: str, change: Callable[[Path], object], source: str = "plain", **facts: Any) -> Vector:
+        made = copy(name, source)
+        change(made)
+        reseal(made, **facts)
+        return Vector(name, NOT_VERIFIED, by=SOME)
+
+    first = "data/runs/00000001/"
+    body = next(iter(sorted(path for path in (plain / "data/objects").rglob("*") if path.is_file())))
+    inside = body.relative_to(plain)
+    yield outsider("wrong-key", lambda made: None, B.keyid)
+    yield outsider("body-altered", lambda made: edit(made / inside, lambda data: b"X" + data[1:]))
+    yield outsider("body-missing", lambda made: (made / inside).unlink())
+    yield outsider("line-altered", lambda made: edit(made / first / "manifest.ndjson", lambda data: data.replace(b"403", b"200")))
+    yield outsider("result-altered", lambda made: edit(made / first / "results.ndjson", lambda data: data.replace(b"PASS", b"FAIL")))
+    yield outsider("extra-file", lambda made: (made / "data/reports/extra.html").parent.mkdir(exist_ok=True)
+                   or (made / "data/reports/extra.html").write_text("x"))  # fmt: skip
+    yield outsider("extra-file-in-seal", lambda made: (made / "seal/other").write_text("x"))
+    yield outsider("seal-missing", lambda made: (made / form.SEAL).unlink())
+    yield outsider("ssh-signature-missing", lambda made: (made / form.SSH).unlink())
+    yield outsider("list-missing", lambda made: (made / form.MANIFEST).unlink())
+    yield outsider("list-of-seal-missing", lambda made: (made / form.SEAL_LIST).unlink())
+    yield outsider("link", lambda made: ((made / form.GUIDE).unlink(), (made / form.GUIDE).symlink_to("verify.py")))
+    yield outsider("seal-of-another", lambda made: shutil.copy(folder / "withheld" / form.SEAL, made / form.SEAL))
+    yield outsider("note-of-another", lambda made: shutil.copy(
+        next((folder / "from-the-middle").glob("log/checkpoints/*.note")), next(made.glob("log/checkpoints/*.note"))))  # fmt: skip
+    yield outsider("seal-respelt", lambda made: edit(made / form.SEAL, lambda data: data + b"\n"))
+    yield outsider("lists-made-anew", lambda made: (edit(made / inside, lambda data: data + b" "), relist(made)))
+    yield outsider("signed-by-another", lambda made: reseal(made, B))
+
+    yield insider("leaf-missing", lambda made: next(made.glob("log/entries/*-gap.*")).unlink())
+    yield insider("leaves-renumbered", lambda made: renumber(made))
+    yield insider("run-missing", lambda made: shutil.rmtree(made / first))
+    yield insider("lines-shortened", lambda made: edit(made / first / "manifest.ndjson", lambda data: data[: data.index(b"\n") + 1]))
+    yield insider("line-of-another-salt", lambda made: edit(
+        made / first / "results.ndjson", lambda data: data[:-6] + b'A"}\n'))  # fmt: skip
+    yield insider("plan-altered", lambda made: edit(made / first / "plan.json", lambda data: data + b" "))
+    yield insider("object-named-by-nothing", lambda made: add_object(made, b"nobody asked for this"))
+    yield insider("object-under-another-name", lambda made: add_object(made, b"x", hashlib.sha256(b"y").hexdigest()))
+    yield insider("object-dropped", lambda made: (made / inside).unlink())
+    yield insider("other-code-shown", lambda made: edit(made / "data/code/checks/aws/x.py", lambda data: data + b"# friendly\n"))
+    yield insider("code-nobody-named", lambda made: (made / "data/code/checks/aws/y.py").write_bytes(b""))
+    yield insider("withheld-and-not-counted", lambda made: edit(made / first / "manifest.ndjson", lambda data: hide(data, 0)))
+    yield insider("counted-and-not-withheld", lambda made: None, withheld_replies=3)
+    yield insider("withheld-under-another-number", lambda made: edit(
+        made / first / "manifest.ndjson", lambda data: hide(data, 0).replace(b'"i":0,"w', b'"i":9,"w')), withheld_replies=1)  # fmt: skip
+    yield insider("runs-miscounted", lambda made: None, runs={"complete": 7, "aborted": 1, "open": 0})
+    yield insider("another-range", lambda made: None, start=1)
+    yield insider("a-later-period", lambda made: None, period=("2026-01-01T00:00:00.000Z", "2026-02-01T00:00:00.000Z"))
+    yield insider("stamp-promised", lambda made: None, stamped=True)
+    yield insider("head-of-fewer-leaves", behead)
+    yield insider("proof-of-another-origin", lambda made: edit(made / form.PROOF, lambda data: data.replace(b"acme", b"evil")))
+    yield insider("frontier-forged", lambda made: edit(
+        made / form.PROOF, lambda data: swap_hash(data, "frontier")), "from-the-middle")  # fmt: skip
+    yield insider("consistency-forged", lambda made: edit(
+        made / form.PROOF, lambda data: swap_hash(data, "consistency")), "from-the-middle")  # fmt: skip
+    yield insider("key-leaf-missing", lambda made: next(made.glob("keys/leaves/*")).unlink(), "from-the-middle")
+    yield insider("begins-after-its-period", lambda made: None, "from-the-middle",
+                  period=("2026-02-01T00:00:00.000Z", "2026-04-01T00:00:00.000Z"))  # fmt: skip
+    yield insider("vkey-of-another", lambda made: (made / form.VKEY).write_text("evidence+00000000+AAAA\n"))
+    yield insider("unknown-path", lambda made: (made / "log/notes.txt").write_text("x"))
+    yield insider("oxum-wrong", lambda made: edit(made / form.INFO, lambda data: data.replace(b"Oxum: ", b"Oxum: +")))
+    yield insider("info-respelt", lambda made: edit(made / form.INFO, lambda data: data.replace(b"Bagging-Date", b"Bagging-date")))
+    yield insider("bagit-of-another-version", lambda made: edit(made / form.BAGIT, lambda data: data.replace(b"1.0", b"0.97")))
+    redacted = next((folder / "redacted/data/redacted").rglob("*.json")).relative_to(folder / "redacted")
+    yield insider("redacted-reply-altered", lambda made: edit(made / redacted, lambda data: data.replace(b'"id', b'"ID')), "redacted")
+    yield insider("redacted-reply-missing", lambda made: (made / redacted).unlink(), "redacted")
+    yield insider("redacted-stream-missing", lambda made: next(made.rglob("spans.ndjson")).unlink(), "redacted")
+    yield from archives(folder)
+
+
+def archives(folder: Path) -> Iterator[Vector]:
+    """Containers that are broken, or lie."""
+    plain, whole = folder / "plain", (folder / "plain.zip").read_bytes()
+    files = {path.relative_to(plain).as_posix(): path.read_bytes() for path in sorted(plain.rglob("*")) if path.is_file()}
+
+    def zipped(name: str, change: Callable[[zipfile.ZipFile], object], skip: tuple[str, ...] = ()) -> Vector:
+        with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            for inside, data in files.items():
+                if inside not in skip:
+                    archive.writestr(f"acme/{inside}", data)
+            change(archive)
+        return Vector(name, NOT_VERIFIED)
+
+    def linked(archive: zipfile.ZipFile) -> None:
+        entry = zipfile.ZipInfo(f"acme/{form.GUIDE}")
+        entry.create_system, entry.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(entry, "verify.py")
+
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile warns of a name that occurs twice
+        yield zipped("twice.zip", lambda archive: archive.writestr(f"acme/{form.BAGIT}", form.BAGIT_TEXT))
+    yield zipped("twice-but-for-case.zip", lambda archive: archive.writestr("acme/BAGIT.txt", form.BAGIT_TEXT))
+    yield zipped("another-top.zip", lambda archive: archive.writestr("evil/x", b"x"))
+    yield zipped("upwards.zip", lambda archive: archive.writestr("acme/../x", b"x"))
+    yield zipped("absolute.zip", lambda archive: archive.writestr("/etc/x", b"x"))
+    yield zipped("link.zip", linked, (form.GUIDE,))
+    yield zipped("bomb.zip", lambda archive: archive.writestr("acme/data/reports/bomb", bytes(300 << 20)))
+    for name, data in (
+        ("cut.zip", whole[:-1]), ("cut-early.zip", whole[: len(whole) // 2]), ("longer.zip", whole + b"x"), ("before.zip", b"PK\x03\x04" + whole),
+        ("altered.zip", whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]),
+    ):  # fmt: skip
+        (folder / name).write_bytes(data)
+        yield Vector(name, NOT_VERIFIED)
+    packed = (folder / "plain.tar.zst").read_bytes()
+    for name, data in (("cut.tar.zst", packed[:-7]), ("longer.tar.zst", packed + b"x"), ("twice.tar.zst", packed + packed)):
+        (folder / name).write_bytes(data)
+        yield Vector(name, NOT_VERIFIED)
+    order = [path for path in files if path != form.GUIDE]
+    (folder / "missing.tar.zst").unlink(missing_ok=True)
+    pack_tar(plain, folder / "missing.tar.zst", "acme", order)
+    yield Vector("missing.tar.zst", NOT_VERIFIED)
+    for name, kind in (("link.tar.zst", tarfile.SYMTYPE), ("hard-link.tar.zst", tarfile.LNKTYPE), ("device.tar.zst", tarfile.CHRTYPE)):
+        (folder / name).write_bytes(odd_tar(files, kind))
+        yield Vector(name, NOT_VERIFIED)
+
+
+def odd_tar(files: Mapping[str, bytes], kind: bytes) -> bytes:
+    """A bundle with one entry that is no file."""
+    from evidence_store.pack import zstd
+
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(f"acme/{name}")
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+        entry = tarfile.TarInfo("acme/verify/extra")
+        entry.type, entry.linkname = kind, "/etc/passwd"
+        archive.addfile(entry)
+    return zstd.compress(out.getvalue())
+
+
+# ------------------------------------------------------------------------------------------- what a key holder can do
+
+
+def relist(folder: Path) -> None:
+    """The three lists are made anew, as anybody can."""
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    for part in (form.MANIFEST, form.TAGS, form.SEAL_LIST):
+        listed = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names if form.part_of(n) == part}
+        (folder / part).write_bytes(form.spell_list(listed))
+
+
+def reseal(folder: Path, signer: Signer = A, **facts: Any) -> None:
+    """The lists, the count of the payload and the seal are made anew, as only the holder of the key can."""
+    from dataclasses import replace
+
+    statement = open_statement(open_envelope((folder / form.SEAL).read_bytes()).payload)
+    said = replace(form.Facts.read(statement.predicate), **facts)
+    payload = [path.stat().st_size for path in (folder / "data").rglob("*") if path.is_file()]
+    counted = b"Payload-Oxum: %d.%d" % (sum(payload), len(payload))
+    info = folder / form.INFO
+    info.write_bytes(re.sub(rb"Payload-Oxum: \d+\.\d+", counted, info.read_bytes()))
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    relist(folder)
+    tags = (folder / form.TAGS).read_bytes()
+    seal = sign_statement(Statement(form.KIND, {form.TAGS: hashlib.sha256(tags).hexdigest()}, said.predicate()), [signer])
+    (folder / form.SEAL).write_bytes(seal)
+    (folder / form.SIGSTORE).write_bytes(sigstore.spell(open_envelope(seal), None))
+    (folder / form.SSH).write_bytes(sshsig.sign(tags, form.NAMESPACE, signer))
+    relist(folder)
+
+
+def renumber(folder: Path) -> None:
+    """A leaf is taken out and those behind it move up, with new names but the content they had."""
+    entries = sorted((folder / "log/entries").iterdir())
+    entries[5].unlink()
+    for path in entries[6:]:
+        index, _, rest = path.name.partition("-")
+        path.rename(path.with_name(f"{int(index) - 1:012d}-{rest}"))
+
+
+def behead(folder: Path) -> None:
+    """The newest note is signed anew, over another root."""
+    note = max((folder / "log/checkpoints").glob("*.note"))
+    size = int(note.name[:12])
+    note.write_bytes(sign_note(Checkpoint(ORIGIN, size, hashlib.sha256(b"else").digest()).text(), ORIGIN, A))
+
+
+def add_object(folder: Path, data: bytes, sha256: str = "") -> None:
+    """A body that no line names, perhaps under the name of another."""
+    path = folder / form.object_name(sha256 or hashlib.sha256(data).hexdigest())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def hide(data: bytes, number: int) -> bytes:
+    """A line is withheld."""
+    lines = data.split(b"\n")
+    lines[number] = bundle_lines.withheld(number, lines[number])
+    return b"\n".join(lines)
+
+
+def swap_hash(data: bytes, name: str) -> bytes:
+    """A hash of the proof becomes another."""
+    proof = json.loads(data)
+    proof[name][0] = hashlib.sha256(b"else").hexdigest()
+    return json.dumps(proof, separators=(",", ":")).encode() + b"\n"
+
+
+def make(folder: Path) -> list[Vector]:
+    """All vectors stand in ``folder``, with ``expected.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    work = folder / ".work"
+    work.mkdir()
+    vectors = [*good(folder, work), *bad(folder, work)]
+    shutil.rmtree(work)
+    (folder / "expected.json").write_text(json.dumps([asdict(vector) for vector in vectors], indent=1))
+    return vectors
+
+
+if __name__ == "__main__":
+    print(f"{len(make(Path(sys.argv[1])))} vectors in {sys.argv[1]}")
