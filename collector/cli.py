@@ -115,6 +115,13 @@ def parser() -> argparse.ArgumentParser:
     pause.add_argument("--by", required=True, metavar="NAME", help="who decided it")
     pause.add_argument("--reason", required=True, metavar="TEXT", help="why")
 
+    observe = command("observe", "show what an auditor may ask about the evidence of a period")
+    _with_config(observe)
+    observe.add_argument("--from", dest="start", required=True, metavar="DATE", help="first day of the period")
+    observe.add_argument("--to", dest="end", required=True, metavar="DATE", help="last day of the period")
+    observe.add_argument("--audit", metavar="DATE", help="day of the audit (the end of the period)")
+    observe.add_argument("--json", action="store_true", help="one JSON document")
+
     checks = command("checks", "work with check modules")
     checks.add_argument("what", choices=("test",), help="test: do the checks do what their examples say")
     checks.add_argument(

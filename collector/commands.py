@@ -256,6 +256,13 @@ def continuity(arguments: Arguments) -> int:
     return period_commands.continuity(arguments, load_config(_existing(arguments.config)))
 
 
+def observe(arguments: Arguments) -> int:
+    """What an auditor may ask about a period."""
+    from collector import period_commands
+
+    return period_commands.observe(arguments, load_config(_existing(arguments.config)))
+
+
 def pause(arguments: Arguments) -> int:
     """A pause, decided ahead."""
     from collector import period_commands

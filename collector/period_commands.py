@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,29 @@ def pause(arguments: argparse.Namespace, open_store: Callable[[], Store]) -> int
             "pause", {"from": stamp(start), "to": stamp(end), "by": arguments.by, "reason": arguments.reason}
         )
     print(f"leaf {leaf}: nothing is collected from {stamp(start)} to {stamp(end)}, by {arguments.by}")
+    return 0
+
+
+def observe(arguments: argparse.Namespace, config: Config) -> int:
+    """What an auditor may ask about the evidence of a period; always 0, since nothing here is a verdict."""
+    from collector.observations import observe as look
+    from collector.observations import sight
+    from evidence_store.store import Store
+
+    start, end = moment(arguments.start), moment(arguments.end, end_of_day=True)
+    audit = moment(arguments.audit) if arguments.audit else None
+    with Store.open(config.store.path) as store:
+        runs = [run for run in store.runs() if run.state == "complete" and start <= run.opened_on <= end]
+        found = look(
+            [sight(run.number, run.opened_on, store.run(run.number).results()) for run in runs], start, end, audit
+        )
+    if arguments.json:
+        rows = [asdict(each) for each in found]
+        print(json.dumps({"schema": "affidavit.observations/1", "runs": len(runs), "observations": rows}))
+        return 0
+    for each in found:
+        print(f"{each.kind}: {each.about}: {each.statistic}")
+    print(f"{len(found)} observations over {len(runs)} runs; each is a question, none is a verdict")
     return 0
 
 

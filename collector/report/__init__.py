@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import orjson
 
 from collector.controls import Result
+from collector.grades import graded
 from collector.model import GapKind, Outcome, Row
 from collector.suppressions import suppressed
 
@@ -267,13 +268,25 @@ def build(
     order = {str(outcome): place for place, outcome in enumerate(OUTCOMES)}
     populations = [row | {"gap": row.get("gap")} for row in shelves["population"]]
     gaps = [{"kind": line.pop("gap", ""), **line} for line in shelves["gap"]]
+    datasets = {check["id"]: check.get("datasets", ()) for check in plan.get("checks", ())}
+    anchored = _anchored(verification, closing.get("index", sys.maxsize))
+    findings = graded(shelves["finding"], populations, datasets, anchored=anchored)
     return ReportData(
         run, state, plan, opening, closing, _seal(verification, strangers, key, closing),
-        tuple(sorted(shelves["finding"], key=lambda row: order.get(row["outcome"], -1))),
+        tuple(sorted(findings, key=lambda row: order.get(row["outcome"], -1))),
         (*_lost(plan, populations, state), *gaps), tuple(populations), tuple(shelves["control"]),
-        tuple(_without(line, "headers", *NOT_SEALED) | _why(line, absent or {}) for line in replies), tuple(shelves["certificate"]),
+        tuple(_without(line, "headers", *NOT_SEALED) | _why(line, absent or {}) for line in replies),
+        tuple(shelves["certificate"]),
         tuple(suppressed(plan, (note for note in notes if note["index"] <= closing.get("index", sys.maxsize)))),
     )  # fmt: skip
+
+
+def _anchored(verification: Verification | None, index: int) -> bool:
+    """True when somebody outside attests a checkpoint that holds the closing leaf of the run."""
+    if verification is None or verification.problems:
+        return False
+    outside = (*verification.stamps, *verification.cosignatures)
+    return any(entry["checkpointSize"] > index for entry in outside)
 
 
 def _seal(

@@ -1,0 +1,41 @@
+"""A grade says how far a finding can be checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from collector.grades import grade, graded
+
+PASS = {"check": "c", "scope": "aws/eu", "outcome": "PASS", "evidence": [1]}
+
+
+@pytest.mark.parametrize(
+    ("finding", "bases", "anchored", "letter"),
+    [
+        (PASS, ["count-reconciled"], True, "A"),
+        (PASS, ["count-reconciled", "terminal-page"], True, "B"),
+        (PASS, ["terminal-page"], True, "B"),
+        (PASS, ["count-reconciled"], False, "C"),
+        (PASS, ["terminal-page", "unproven"], True, "D"),
+        (PASS, [], True, "D"),
+        ({**PASS, "evidence": []}, ["terminal-page"], True, "D"),
+        ({**PASS, "outcome": "UNKNOWN"}, ["count-reconciled"], True, "D"),
+    ],
+)
+def test_the_weakest_part_makes_the_grade(
+    finding: dict[str, Any], bases: list[str], anchored: bool, letter: str
+) -> None:
+    found, reason = grade(finding, bases, anchored=anchored)
+    assert found == letter
+    assert reason
+
+
+def test_a_question_over_an_account_rests_on_all_its_regions() -> None:
+    populations = [
+        {"dataset": "d", "scope": "aws/eu", "basis": "terminal-page"},
+        {"dataset": "d", "scope": "aws/us", "basis": "unproven"},
+    ]
+    rows = graded([PASS, {**PASS, "scope": "aws"}, {**PASS, "scope": "run"}], populations, {"c": ["d"]}, anchored=True)
+    assert [row["grade"] for row in rows] == ["B", "D", "D"]
