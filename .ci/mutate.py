@@ -79,7 +79,7 @@ def _changes(node: ast.AST) -> int:
     return 0
 
 
-def _alter(node: ast.AST, change: int) -> str:
+def _alter(node: Any, change: int) -> str:
     match node:
         case ast.Compare():
             node.ops = [COMPARED[type(node.ops[0])][change]()]

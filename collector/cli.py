@@ -45,6 +45,10 @@ def parser() -> argparse.ArgumentParser:
     init = command("init", "write a configuration and make a signing key")
     init.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help="where (this folder)")
 
+    doctor = command("doctor", "check key, store, clock, authorities, credentials and rights before a run")
+    _with_config(doctor)
+    doctor.add_argument("--json", action="store_true", help="one JSON document")
+
     plan = command("plan", "show what a run would ask")
     _with_config(plan)
     _with_selection(plan)

@@ -54,6 +54,21 @@ def init(arguments: Arguments) -> int:
     return 0
 
 
+def doctor(arguments: Arguments) -> int:
+    """Everything a run needs, looked at before; 3 when something is a problem."""
+    from collector.doctor import examine
+
+    bench = _prepare(arguments)
+    lines = []
+    for line in examine(bench, lambda: _signer(bench.config)):
+        lines.append(line)
+        if not arguments.json:
+            print(line)
+    if arguments.json:
+        print(json.dumps({"schema": "affidavit.doctor/1", "lines": [asdict(line) for line in lines]}))
+    return 3 if any(line.state == "problem" for line in lines) else 0
+
+
 def plan(arguments: Arguments) -> int:
     """What a run would ask."""
     from collector import plan as planning

@@ -15,22 +15,12 @@ ROOT = "<root_account>"
 FLAG = {"true": True, "false": False}
 
 
-@source(
-    "aws.iam.mfa-devices",
-    key="SerialNumber",
-    per="account",
-    permissions=("iam:ListUsers", "iam:ListMFADevices"),
-)
-def mfa_devices(aws: Aws) -> Iterator[Row]:
-    """Every MFA device that a user of the account signs in with; those of the root user are not listed by this API."""
-    users = aws.pages("iam", "list_users", rows="Users", MaxItems=1000)
-    for devices in aws.ahead((_devices(aws, user["UserName"]),) for user in users):
-        yield from devices[0] or ()
-
-
-def _devices(aws: Aws, user: str) -> object:
-    """The user's devices, or nothing if the user was deleted since the users were listed."""
-    return aws.attempt_all("iam", "list_mfa_devices", rows="MFADevices", absent=("NoSuchEntity",), UserName=user)
+@source("aws.iam.virtual-mfa-devices", key="SerialNumber", per="account", permissions=("iam:ListVirtualMFADevices",))
+def virtual_mfa_devices(aws: Aws) -> Iterator[Row]:
+    """Every virtual MFA device that somebody signs in with; keys and other hardware are in no list of the account."""
+    yield from aws.pages(
+        "iam", "list_virtual_mfa_devices", rows="VirtualMFADevices", AssignmentStatus="Assigned", MaxItems=1000
+    )
 
 
 @source("aws.ec2.regions", key="RegionName", per="account", permissions=("ec2:DescribeRegions",))
@@ -156,27 +146,32 @@ def access_keys_reconciled(keys: Iterator[Record], report: Iterator[Record]) -> 
 
 @check(
     "aws.iam.mfa-devices-reconciled",
-    title="The evidence agrees on who has a second factor: devices and credential report",
+    title="The evidence agrees on who has a second factor: virtual devices and credential report",
     severity="high",
-    over=("aws.iam.mfa-devices", "aws.iam.credential-report"),
+    over=("aws.iam.virtual-mfa-devices", "aws.iam.credential-report"),
 )
 def mfa_devices_reconciled(devices: Iterator[Record], report: Iterator[Record]) -> Verdict:
-    """The users who have an MFA device are those of whom the credential report says so.
+    """Everybody who holds a virtual MFA device has MFA by the credential report.
 
-    A device enabled after the report is not expected in it; the root user is compared by aws.iam.root-mfa.
-    Source: ListMFADevices (``UserName``, ``EnableDate``), the credential report (``mfa_active``, ``GeneratedTime``).
-    Remedy: collect again four hours later, when the report is made anew; if it stays, find out which reply is short.
+    Not the other way round: the list does not hold keys and other hardware, so MFA without a virtual device is told and
+    is no disagreement. A device enabled after the report is not expected in it; the root user is compared by
+    aws.iam.root-mfa. Source: ListVirtualMFADevices (``User``, ``EnableDate``), the credential report (``mfa_active``).
+    Remedy: collect again four hours later, when the report is made anew; if it stays, find out which reply is wrong.
     """
     lines = list(report)
     made = _generated(lines)
-    holders = {device["UserName"] for device in devices if instant(device["EnableDate"]) <= made}
+    holders = {
+        device["User"]["UserName"]
+        for device in devices
+        if not device["User"]["Arn"].endswith(":root") and instant(device["EnableDate"]) <= made
+    }
     reported = {line["user"] for line in lines if FLAG[line["mfa_active"]]} - {ROOT}
-    if holders != reported:
-        return fail(
-            f"with a device and not in the report: {_named(holders - reported)}; "
-            f"in the report and without a device: {_named(reported - holders)}, limit none of either"
-        )
-    return ok(f"{len(holders)} users have a device, the same as in the credential report")
+    if holders - reported:
+        return fail(f"with a device and without MFA in the report: {_named(holders - reported)}, limit none")
+    return ok(
+        f"all {len(holders)} holders of a virtual device have MFA by the credential report; "
+        f"{len(reported - holders)} more have another kind"
+    )
 
 
 @check(

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,13 +24,14 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 import evidence_store
 from evidence_store import bundle, timestamps
 from evidence_store.bundle_verify import verify_bundle
+from evidence_store.dsse import open_envelope, open_statement, sign_statement
 from evidence_store.errors import StoreError
 from evidence_store.keys import FileSigner, PublicKey
 from evidence_store.signers import RemoteSigner
 from evidence_store.spans import Cut
 from evidence_store.store import Store
 from tests.evidence_store.conftest import ORIGIN, Clock, fill
-from tests.evidence_store.vectors.make import make
+from tests.evidence_store.vectors.make import make, relist, reseal
 from tests.local_tsa import Tsa, serving
 
 PAGE = Path(evidence_store.__file__).with_name("templates") / "verify.html"
@@ -334,6 +336,74 @@ def test_what_else_can_be_taken_from_them_is_missed(
     (told,) = in_node([{"path": str(place), "key": p256().keyid}])
     assert told["result"] == in_python(place, p256().keyid)[0] == "NOT verified"
     assert {"path": str(path.relative_to(place)), "what": what} in told["problems"]
+
+
+def resealed_but_for(top: Path, *kept: str) -> None:
+    """A report is changed and everything sealed again by the holder of the key, but these files stay as they were."""
+    old = {name: (top / name).read_bytes() for name in kept}
+    (top / "data/reports/index.html").write_text("another")
+    reseal(top)
+    for name, content in old.items():
+        (top / name).write_bytes(content)
+    relist(top)
+
+
+def forged_line(top: Path) -> None:
+    manifest = top / "data/runs/00000006/manifest.ndjson"
+    first_line, _, rest = manifest.read_bytes().partition(b"\n")
+    assert b'"sha256":null' in rest
+    manifest.write_bytes(first_line + b'\n{"i":1,"withheld":"%s"}\n' % (b"0" * 64))
+    reseal(top, withheld_replies=1)
+
+
+def forged_genesis(top: Path, signer: FileSigner) -> None:
+    leaf = first(top, "keys/leaves/*-genesis*")
+    said = open_statement(open_envelope(leaf.read_bytes()).payload)
+    policy = {"timestamp": {"required": False}}
+    leaf.write_bytes(sign_statement(replace(said, predicate={**said.predicate, "policy": policy}), [signer]))
+    reseal(top)
+
+
+def test_where_one_check_alone_stands_in_the_way_it_does(
+    bundles: Bundles, rich: Path, tmp_path: Path, signer: FileSigner
+):
+    stamped = tmp_path / "stamped"
+    shutil.copytree(rich / "stamped", stamped)
+    (stamped / "seal/bundle.dsse.json.tsr").unlink()
+    relist(stamped)
+    ssh = "seal/tagmanifest-sha256.txt.sig"
+    seals = ("seal/bundle.dsse.json", "seal/bundle.sigstore.json")
+    cases = [
+        (stamped, p256().keyid, seals[0] + ".tsr", "is missing"),
+        (
+            bundles.copy("march", lambda top: resealed_but_for(top, *seals)),
+            bundles.key,
+            "tagmanifest-sha256.txt",
+            "has other content than sealed",
+        ),
+        (
+            bundles.copy("march", lambda top: resealed_but_for(top, ssh)),
+            bundles.key,
+            ssh,
+            "has a signature that does not verify",
+        ),
+        (
+            bundles.copy("march", forged_line),
+            bundles.key,
+            "data/runs/00000006/manifest.ndjson",
+            "is not the root over the leaves",
+        ),
+        (
+            bundles.copy("march", lambda top: forged_genesis(top, signer)),
+            bundles.key,
+            "keys/leaves/000000000000-genesis.dsse.json",
+            "is not shown to be in the log",
+        ),
+    ]
+    found = in_node([{"path": str(path), "key": key} for path, key, _, _ in cases])
+    for (path, key, where, what), told in zip(cases, found, strict=True):
+        assert told["problems"] == [{"path": where, "what": what}]
+        assert in_python(path, key)[0] == told["result"] == "NOT verified"
 
 
 def test_a_demanded_time_stamp_or_a_revoked_key_is_never_more_than_the_page_can_show(

@@ -1,0 +1,111 @@
+"""What a run needs is looked at before a run needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collector import run as running
+from collector.config import load as load_config
+from collector.doctor import WRITES, Line, _principal, _simulate, examine
+from collector.errors import ConfigError
+from collector.model import GapKind, Unavailable
+from evidence_store.keys import create_key_file, load_key_file
+from tests.worlds import AwsWorld
+
+CONFIG = """version: 1
+organisation: Test
+store: {{path: store, origin: test.example.org/doctor}}
+key: {{file: key, passphrase: file:pass}}
+connections:
+  - {{name: prod, kind: aws, regions: [eu-central-1], endpoint_url: "{endpoint}",
+     access_key_id: file:id, secret_access_key: file:id}}
+timestamps: {{authorities: [{{url: "http://127.0.0.1:9/tsr", roots: roots.pem}}]}}
+"""
+
+
+def look(folder: Path, endpoint: str) -> list[Line]:
+    if not (folder / "key").exists():
+        for name, text in (("pass", "for this test only"), ("id", "testing")):
+            (folder / name).touch(mode=0o600)
+            (folder / name).write_text(text)
+        create_key_file(folder / "key", b"for this test only")
+    (folder / "config.yaml").write_text(CONFIG.format(endpoint=endpoint))
+    bench = running.prepare(load_config(folder / "config.yaml"))
+    return list(examine(bench, lambda: load_key_file(folder / "key", b"for this test only")))
+
+
+def test_a_working_connection_is_named_and_what_is_missing_is_a_problem(aws_world: AwsWorld, tmp_path: Path) -> None:
+    lines = look(tmp_path, aws_world.endpoint)
+    told = {line.what: line.state for line in lines}
+    assert told["prod: asks as arn:aws:sts::123456789012:user/moto"] == "ok"
+    assert any(what.startswith("the key opens") for what in told)
+    assert any("does not answer" in what and state == "problem" for what, state in told.items())
+    assert any("could not be simulated" in what and state == "warning" for what, state in told.items())
+    assert not (tmp_path / "store").exists()
+    assert all(line.next_step for line in lines if line.state != "ok")
+
+
+def test_an_account_that_does_not_answer_is_a_problem(tmp_path: Path) -> None:
+    problems = [line.what for line in look(tmp_path, "http://127.0.0.1:9") if line.state == "problem"]
+    assert any(what.startswith("prod: sts:GetCallerIdentity got no usable reply") for what in problems)
+
+
+def test_a_key_that_does_not_open_is_a_problem(aws_world: AwsWorld, tmp_path: Path) -> None:
+    look(tmp_path, aws_world.endpoint)
+    bench = running.prepare(load_config(tmp_path / "config.yaml"))
+
+    def refuse() -> Any:
+        raise ConfigError("the passphrase is not there", "put it there")
+
+    assert Line("problem", "the passphrase is not there", "put it there") in list(examine(bench, refuse))
+
+
+class Simulator:
+    """IAM's policy simulator, as a source sees it."""
+
+    def __init__(self, allowed: set[str]) -> None:
+        self.allowed = allowed
+        self.asked: list[int] = []
+
+    def pages(self, service: str, operation: str, *, rows: str, ActionNames: list[str], **_: Any) -> Any:  # noqa: N803
+        assert (service, operation, rows) == ("iam", "simulate_principal_policy", "EvaluationResults")
+        self.asked.append(len(ActionNames))
+        for name in ActionNames:
+            yield {"EvalActionName": name, "EvalDecision": "allowed" if name in self.allowed else "implicitDeny"}
+
+
+def test_rights_are_simulated_in_pieces_that_iam_accepts() -> None:
+    simulator = Simulator({"s3:PutObject"})
+    decided = _simulate(simulator, "arn:aws:iam::1:role/r", [f"a:{n}" for n in range(60)] + list(WRITES))
+    assert decided["s3:PutObject"] == "allowed"
+    assert decided["a:1"] == "implicitDeny"
+    assert max(simulator.asked) <= 50
+
+
+@pytest.mark.parametrize(
+    ("arn", "principal"),
+    [
+        ("arn:aws:sts::123456789012:assumed-role/affidavit/session", "arn:aws:iam::123456789012:role/affidavit"),
+        ("arn:aws:iam::123456789012:user/affidavit", "arn:aws:iam::123456789012:user/affidavit"),
+    ],
+)
+def test_a_session_is_simulated_as_its_role(arn: str, principal: str) -> None:
+    assert _principal(arn) == principal
+
+
+def test_a_refused_simulation_is_no_proof(aws_world: AwsWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise Unavailable(GapKind.DENIED, "iam:SimulatePrincipalPolicy was refused (AccessDenied)", "iam:Simulate")
+
+    monkeypatch.setattr("collector.doctor._simulate", refuse)
+    [line] = [line for line in look(tmp_path, aws_world.endpoint) if "could not be simulated" in line.what]
+    assert line.state == "warning"
+    assert "affidavit plan --permissions" in line.next_step
+    allowed = dict.fromkeys(WRITES, "allowed")
+    monkeypatch.setattr("collector.doctor._simulate", lambda *_: allowed)
+    told = {line.state: line.what for line in look(tmp_path, aws_world.endpoint) if "prod: " in line.what}
+    assert "not allowed: acm:ListCertificates" in told["problem"]
+    assert "holds rights to change things: iam:CreateUser" in told["warning"]
