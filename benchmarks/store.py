@@ -1,8 +1,7 @@
 """What a store costs: a year of daily runs is sealed, measured and verified; figures are ratios within one run.
 
 ``python benchmarks/store.py [--runs 365] [--pages 100] [--results 20] [--big]``. The year is that of the issue: 10,000
-records of
-860 bytes in pages of 100, 1 % of the records change a day, and each reply names the request it answers.
+records of 860 bytes in pages of 100, 1 % of them change a day, and each reply names the request it answers.
 ``--big`` verifies a store of 10 GB of bodies as well, and prints the memory that took.
 """
 

@@ -22,8 +22,8 @@ from evidence_store.fs import open_file
 from evidence_store.pack import Frame
 
 NONE = -1
-RECORD = struct.Struct("=32sIQIIq")
-"""Digest, run, offset, length, size and place of the base."""
+RECORD = struct.Struct("=IQIIq")
+"""Run, offset, length, size and place of the base."""
 OPEN_PACKS = 64
 """Most files open at once in each thread."""
 LARGE = 1 << 20
@@ -41,9 +41,9 @@ class Subset:
     """From 1."""
     of: int
 
-    def holds(self, digest: bytes) -> bool:
+    def holds(self, sha256: str) -> bool:
         """Whether the chain that begins with this body is in this part."""
-        return int.from_bytes(digest[:8], "big") % self.of == self.part - 1
+        return int(sha256[:16], 16) % self.of == self.part - 1
 
 
 class Bodies:
@@ -52,6 +52,7 @@ class Bodies:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._first: dict[str, int] = {}
+        self._names: list[str] = []
         self._records = bytearray()
         self._depths = bytearray()
         self._children, self._siblings = array("q"), array("q")
@@ -77,8 +78,10 @@ class Bodies:
             depth = self._depths[base] + 1
             if depth > pack.CHAIN_LIMIT:
                 raise ValueError(f"object {frame.sha256} stands on more than {pack.CHAIN_LIMIT} differences")
+        # The index and the list share one string for each name.
+        self._names.append(frame.sha256)
         self._first.setdefault(frame.sha256, len(self._depths))
-        self._records += RECORD.pack(bytes.fromhex(frame.sha256), number, frame.offset, frame.length, frame.size, base)
+        self._records += RECORD.pack(number, frame.offset, frame.length, frame.size, base)
         self._depths.append(depth)
 
     def check(self, report: Report, subset: Subset | None = None) -> None:
@@ -88,7 +91,7 @@ class Bodies:
 
         def noted(place: int, what: str) -> None:
             with lock:
-                report(_pack_name(self._record(place)[1]), what)
+                report(_pack_name(self._record(place)[0]), what)
 
         def work() -> None:
             with _Packs(self._root) as packs:
@@ -108,15 +111,15 @@ class Bodies:
         found = []
         self._children, self._siblings = array("q", [NONE]) * len(self), array("q", [NONE]) * len(self)
         for place in range(len(self)):
-            digest, *_, base = self._record(place)
+            base = self._record(place)[-1]
             if base != NONE:
                 self._siblings[place], self._children[base] = self._children[base], place
-            elif subset is None or subset.holds(digest):
+            elif subset is None or subset.holds(self._names[place]):
                 found.append(place)
         return found
 
-    def _record(self, place: int) -> tuple[bytes, int, int, int, int, int]:
-        """Digest, run, offset, length, size and place of the base."""
+    def _record(self, place: int) -> tuple[int, int, int, int, int]:
+        """Run, offset, length, size and place of the base."""
         return RECORD.unpack_from(self._records, place * RECORD.size)
 
     def _chain(self, key: int, packs: _Packs, report: Callable[[int, str], None]) -> None:
@@ -137,13 +140,13 @@ class Bodies:
             while lost:
                 for child in self._standing_on(lost.pop()):
                     lost.append(child)
-                    report(child, f"object {self._record(child)[0].hex()} stands on one that is damaged")
+                    report(child, f"object {self._names[child]} stands on one that is damaged")
 
     def _body(self, place: int, base: bytes | None, packs: _Packs) -> bytes:
         """The body at a place, checked; nothing where it is large and nothing stands on it."""
-        digest, number, offset, length, size, on = self._record(place)
-        named = None if on == NONE else self._record(on)[0].hex()
-        frame = Frame(digest.hex(), size, named, offset, length)
+        number, offset, length, size, on = self._record(place)
+        named = None if on == NONE else self._names[on]
+        frame = Frame(self._names[place], size, named, offset, length)
         data = packs.read(number, frame)
         if named is None and frame.size > LARGE and self._children[place] == NONE:
             pack.check(frame, data)

@@ -125,7 +125,7 @@ def open_file(root: Path, name: str) -> BufferedReader:
         TamperedError: it is missing, or not a regular file.
     """
     try:
-        handle = os.open(root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(f"{root}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise TamperedError(name, f"cannot be read ({error.strerror or error})") from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
@@ -76,23 +76,26 @@ def parse(number: int, line: bytes) -> dict[str, Any]:
     return value
 
 
-def parse_all(first: int, some: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """:func:`parse` of lines from number ``first`` on, in less time.
+def parse_all(first: int, some: Sequence[bytes]) -> list[dict[str, Any]]:
+    """:func:`parse` of each line from number ``first`` on, in less time.
 
     Raises:
         ValueError: one of them is not a line of this place.
     """
-    for number, line in enumerate(some, first):
-        value = loads(line)
-        # Spelt by us, it has each name once; everything else goes the long way.
-        if dumps(value) != line or type(value) is not dict:
-            value = parse(number, line)
-        if (place := value.get("i")) is not number and (type(place) is not int or place != number):
-            raise ValueError(f"line {number} does not bear its number")
-        salt = value.get("salt")
-        if type(salt) is not str or len(salt) != SALT_LENGTH:
-            raise ValueError(f"line {number} has no salt")
-        yield value
+    try:
+        values: list[Any] = [loads(line) for line in some]
+        # Spelt as we spell it, each has its names once; a line of another spelling goes the long way.
+        whole = (
+            set(map(type, values)) <= {dict}
+            and [dumps(value) for value in values] == some
+            and [value.get("i") for value in values] == [*range(first, first + len(values))]
+            and {type(value["i"]) for value in values} <= {int}
+            and {type(value.get("salt")) for value in values} <= {str}
+            and {len(value["salt"]) for value in values} <= {SALT_LENGTH}
+        )
+    except ValueError:
+        whole = False
+    return values if whole else [parse(number, line) for number, line in enumerate(some, first)]
 
 
 def store(disk: Disk, path: Path, lines: Iterable[bytes]) -> Lines:

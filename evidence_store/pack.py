@@ -131,7 +131,8 @@ def decode(frame: Frame, data: bytes, base: bytes | None) -> bytes:
     Raises:
         ValueError: the data does not give the body the header promised.
     """
-    body = b"".join(_unpack(frame, data, base))
+    pieces = [*_unpack(frame, data, base)]
+    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if hashlib.sha256(body).hexdigest() != frame.sha256:
         raise ValueError(f"object {frame.sha256} has other content than its name")
     return body

@@ -320,11 +320,12 @@ class _Check:
         self, name: str, places: Container[str] | None, erased: Mapping[str, int], first: int, some: list[bytes]
     ) -> None:
         """Lines are lines, and the bodies they name are kept."""
-        for number, line in enumerate(lines.parse_all(first, some), first):
+        found = lines.parse_all(first, some)
+        if places is None:
+            return
+        self.replies += len(found)
+        for number, line in enumerate(found, first):
             sha256 = line.get("sha256")
-            if places is None:
-                continue
-            self.replies += 1
             if type(sha256) is str and sha256 in places:
                 continue
             if isinstance(sha256, str) and sha256 in erased:

@@ -164,7 +164,12 @@ def _der_integers(data):
         if place + 2 > len(data) or data[place] != 2:
             return None
         body = data[place + 2 : place + 2 + data[place + 1]]
-        if not body or len(body) != data[place + 1] or body[0] & 0x80 or (body[0] == 0 and len(body) > 1 and body[1] < 0x80):
+        if (
+            not body
+            or len(body) != data[place + 1]
+            or body[0] & 0x80
+            or (body[0] == 0 and len(body) > 1 and body[1] < 0x80)
+        ):
             return None
         numbers.append(int.from_bytes(body, "big"))
         place += 2 + len(body)
@@ -512,7 +517,11 @@ class Keys:
         if leaf.kind == "key-revocation":
             key, last = said.get("key"), said.get("lastGoodIndex")
             names = [known.fingerprint for known in self.keys]
-            if set(said) != {"key", "lastGoodIndex", "reason"} or not isinstance(said["reason"], str) or type(last) is not int:
+            if (
+                set(said) != {"key", "lastGoodIndex", "reason"}
+                or not isinstance(said["reason"], str)
+                or type(last) is not int
+            ):
                 raise Fault("revokes a key in a way that cannot be read")
             if key not in names[:-1] or not -1 <= last <= self.starts[names.index(key) + 1] - 1:
                 raise Fault("revokes a key that it cannot")
@@ -530,7 +539,12 @@ class Keys:
             first, last = max(start - 1, 0), end - 2
             bad = [place for place in range(first, last + 1) if place >= covered or place > last_good]
             if bad:
-                yield "leaves %d to %d are signed by %s, which leaf %d revokes" % (bad[0], bad[-1], key.fingerprint, index)
+                yield "leaves %d to %d are signed by %s, which leaf %d revokes" % (
+                    bad[0],
+                    bad[-1],
+                    key.fingerprint,
+                    index,
+                )
 
     def refuses(self, pin, attested):
         names = [key.fingerprint for key in self.keys]
@@ -649,7 +663,9 @@ class Zip:
             magic, one, end64, disks = struct.unpack("<IIQI", self.read(place - 20, 20))
             if magic != 0x07064B50 or one or disks != 1 or end64 + 56 != place - 20:
                 raise ValueError("a wrong zip64 locator")
-            magic, length, _, _, disk, disk2, here, count, size, offset = struct.unpack("<IQHHIIQQQQ", self.read(end64, 56))
+            magic, length, _, _, disk, disk2, here, count, size, offset = struct.unpack(
+                "<IQHHIIQQQQ", self.read(end64, 56)
+            )
             if magic != 0x06064B50 or length != 44:
                 raise ValueError("a wrong zip64 record")
             place = end64
@@ -761,7 +777,9 @@ REDACTED = re.compile(r"data/redacted/([0-9a-f]{2})/(\1[0-9a-f]{62})\.json", re.
 RUN_FILE = re.compile(r"data/runs/([0-9]{8})/(plan\.json|manifest\.ndjson|results\.ndjson|spans\.ndjson)", re.ASCII)
 READABLE = re.compile("data/(?:(?:code|mappings|examples)(?:/%s)+|config/%s)" % (SEG, SEG))
 ENTRY = re.compile(r"log/entries/([0-9]{12})-([a-z][a-z-]{0,31})\.dsse\.json", re.ASCII)
-KEY_LEAF = re.compile(r"keys/leaves/([0-9]{12})-(genesis|key-transition|key-revocation|redaction)\.dsse\.json", re.ASCII)
+KEY_LEAF = re.compile(
+    r"keys/leaves/([0-9]{12})-(genesis|key-transition|key-revocation|redaction)\.dsse\.json", re.ASCII
+)
 NOTE = re.compile(r"log/checkpoints/([0-9]{12})\.note", re.ASCII)
 TOKEN = re.compile(r"log/checkpoints/([0-9]{12})\.note\.([a-z0-9][a-z0-9-]{0,31})\.tsr", re.ASCII)
 COSIGNATURE = re.compile(r"log/checkpoints/([0-9]{12})\.note\.([0-9a-f]{8})\.cosig", re.ASCII)
@@ -858,7 +876,11 @@ class Stream:
         if self.kind == "manifest.ndjson" and value.get("sha256") is not None:
             self.check.name_body(value["sha256"], self.name)
         if self.kind == "spans.ndjson":
-            if type(value.get("reply")) is not int or not is_hex(value.get("spans")) or type(value.get("spanCount")) is not int:
+            if (
+                type(value.get("reply")) is not int
+                or not is_hex(value.get("spans"))
+                or type(value.get("spanCount")) is not int
+            ):
                 raise ValueError("names spans in a way that cannot be read")
             self.replies.append(value["reply"])
             if self.check.redacted.setdefault(value["spans"], value["spanCount"]) != value["spanCount"]:
@@ -944,7 +966,16 @@ class Check:
         """Do it; whatever is wrong becomes a problem."""
         try:
             return action(*arguments)
-        except (Fault, ValueError, KeyError, TypeError, OSError, OverflowError, RecursionError, AttributeError) as error:
+        except (
+            Fault,
+            ValueError,
+            KeyError,
+            TypeError,
+            OSError,
+            OverflowError,
+            RecursionError,
+            AttributeError,
+        ) as error:
             self.report(path, str(error) or type(error).__name__)
             return None
 
@@ -1061,7 +1092,8 @@ class Check:
         proof = load(data[:-1])
         hexes = [proof["frontier"], proof["consistency"], *proof["inclusion"].values()]
         hexes += [one["consistency"] for one in proof["earlier"]] + [[one["root"]] for one in proof["earlier"]]
-        good = list(proof) == names and proof["format"] == FORMAT and dump(proof) + b"\n" == data
+        good = isinstance(proof["earlier"], list) and isinstance(proof["inclusion"], dict)
+        good = good and list(proof) == names and proof["format"] == FORMAT and dump(proof) + b"\n" == data
         good = good and all(isinstance(path, list) and all(map(is_hex, path)) for path in hexes)
         good = good and all(list(one) == ["size", "root", "consistency"] for one in proof["earlier"])
         numbers = [proof["from"], proof["to"], *(one["size"] for one in proof["earlier"])]
@@ -1219,7 +1251,9 @@ class Check:
 
         def fits(value, form):
             if isinstance(form, dict):
-                return isinstance(value, dict) and list(value) == list(form) and all(fits(value[n], form[n]) for n in form)
+                return (
+                    isinstance(value, dict) and list(value) == list(form) and all(fits(value[n], form[n]) for n in form)
+                )
             if form is list:
                 return isinstance(value, list) and all(isinstance(one, str) for one in value)
             return type(value) is form and (form is not int or value >= 0)
@@ -1354,7 +1388,9 @@ class Check:
                 )
             first = self.leaves[0]
             if first.index and first.recorded_on >= when(self.seal["period"]["from"]):
-                self.report("log/entries/%012d-%s.dsse.json" % (first.index, first.kind), "begins after the period does")
+                self.report(
+                    "log/entries/%012d-%s.dsse.json" % (first.index, first.kind), "begins after the period does"
+                )
         for before, after in zip(self.leaves, self.leaves[1:]):
             if after.recorded_on < before.recorded_on:
                 self.warnings.append("the clock went back between leaf %d and leaf %d" % (before.index, after.index))
@@ -1384,7 +1420,11 @@ class Check:
         if leaf.predicate.get("openIndex") != opening.index:
             raise Fault("ends a run opened by another leaf")
         plan = opening.subject["plan.json"]
-        if leaf.kind == "run-close" and "objects.pack" not in leaf.subject or leaf.subject.get("plan.json", plan) != plan:
+        if (
+            leaf.kind == "run-close"
+            and "objects.pack" not in leaf.subject
+            or leaf.subject.get("plan.json", plan) != plan
+        ):
             raise Fault("ends a run without its files, or with another plan")
         return number
 
@@ -1487,8 +1527,8 @@ class Check:
                 self.report("log/entries", what)
         if not self.attested and self.since is None:
             self.warnings.append(
-                "no outside anchor: nothing here shows that the log was not cut short or rewritten whole by the holder of"
-                " its key; compare with a checkpoint held elsewhere, or have checkpoints time-stamped"
+                "no outside anchor: nothing here shows that the log was not cut short or rewritten whole by the holder"
+                " of its key; compare with a checkpoint held elsewhere, or have checkpoints time-stamped"
             )
 
     def anchored(self, leaf):
@@ -1510,7 +1550,9 @@ class Check:
             raise Fault("is not a time stamp over its file")
         if self.roots is None:
             return None
-        chain = b"".join(self.content(path).rstrip(b"\n") + b"\n" for path, found in self.matching(CHAIN) if "chain" in found[2])
+        chain = b"".join(
+            self.content(path).rstrip(b"\n") + b"\n" for path, found in self.matching(CHAIN) if "chain" in found[2]
+        )
         with tempfile.TemporaryDirectory() as folder:
             paths = {}
             for option, content in (("in", reply), ("data", data), ("CAfile", self.roots), ("untrusted", chain)):
@@ -1519,7 +1561,9 @@ class Check:
                     with open(paths[option], "wb") as file:
                         file.write(content)
             text = self.openssl("-reply", "-text", "-in", paths["in"])
-            found = re.search(r"^Time stamp: (\w{3}) ([ \d]\d) (\d\d:\d\d:\d\d)(?:\.\d+)? (\d{4}) GMT$", text or "", re.M)
+            found = re.search(
+                r"^Time stamp: (\w{3}) ([ \d]\d) (\d\d:\d\d:\d\d)(?:\.\d+)? (\d{4}) GMT$", text or "", re.M
+            )
             if not found:
                 raise Fault("the time stamp does not verify (openssl does not read it, or is not there)")
             moment = datetime.strptime("%s %s %s %s" % found.groups(), "%b %d %H:%M:%S %Y").replace(tzinfo=timezone.utc)
@@ -1557,7 +1601,9 @@ class Check:
             if times and min(times) - ending.recorded_on > limit:
                 self.report(where, "was stamped %s after the time it claims" % (min(times) - ending.recorded_on))
             if times and ending.recorded_on - min(times) > SKEW:
-                self.report(where, "claims a time %s after the stamp that covers it" % (ending.recorded_on - min(times)))
+                self.report(
+                    where, "claims a time %s after the stamp that covers it" % (ending.recorded_on - min(times))
+                )
 
     # 7. earlier heads
     def words(self):
@@ -1587,7 +1633,10 @@ class Check:
             if wanted == text or wanted == head_digest(text):
                 self.facts["since"] = "extends the head of %d leaves" % size
                 return
-        self.report("log/proof.json", "does not extend the earlier head: the log was rewritten, or the bundle has no proof from it")
+        self.report(
+            "log/proof.json",
+            "does not extend the earlier head: the log was rewritten, or the bundle has no proof from it",
+        )
 
 
 def head_digest(text):
@@ -1642,12 +1691,19 @@ def verify(path, pin=None, roots=None, lag=24.0, since=None):
         if words:
             facts["words"] = spell(head_text(*check.head), words)
     if check.seal is not None:
-        facts.update({name: check.seal[name] for name in ("organisation", "recipient", "period", "runs", "withheld", "selection")})
+        facts.update(
+            {
+                name: check.seal[name]
+                for name in ("organisation", "recipient", "period", "runs", "withheld", "selection")
+            }
+        )
     streams = [file.stream for name, file in check.files.items() if name.endswith("/manifest.ndjson") and file.stream]
     facts["replies"] = sum(stream.tree.size - len(stream.withheld) for stream in streams)
     facts["objects"] = len(check.matching(OBJECT))
     facts["leaves"] = len(check.leaves)
-    facts["stamps"] = ["checkpoint %d at %s by %s" % (s, m.strftime("%Y-%m-%dT%H:%M:%SZ"), a) for s, a, m in check.stamped]
+    facts["stamps"] = [
+        "checkpoint %d at %s by %s" % (s, m.strftime("%Y-%m-%dT%H:%M:%SZ"), a) for s, a, m in check.stamped
+    ]
     problems = sorted(check.problems)
     return {
         "ok": trusted and not problems,
@@ -1675,7 +1731,9 @@ def read_since(text):
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="verify.py", description="Check a bundle of sealed evidence.")
     parser.add_argument("bundle", metavar="BUNDLE")
-    parser.add_argument("--key", metavar="FINGERPRINT", help="hex SHA-256 of the signer's public key, from outside the bundle")
+    parser.add_argument(
+        "--key", metavar="FINGERPRINT", help="hex SHA-256 of the signer's public key, from outside the bundle"
+    )
     parser.add_argument("--tsa-roots", metavar="PEM", help="root certificates of the time-stamp authorities")
     parser.add_argument("--max-stamp-lag-h", type=float, default=24.0, metavar="HOURS")
     parser.add_argument("--since", metavar="WORDS_OR_FILE", help="an earlier head that this bundle must extend")
@@ -1713,7 +1771,9 @@ def main(arguments=None):
         print("NOT verified (%d problems)" % len(found["problems"]))
     else:
         print("consistent, signer not authenticated")
-    print("The fingerprint is %s: compare it with the one you were given outside this bundle." % found["facts"].get("key"))
+    print(
+        "The fingerprint is %s: compare it with the one you were given outside this bundle." % found["facts"].get("key")
+    )
     return 0 if found["ok"] else 4
 
 

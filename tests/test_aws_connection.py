@@ -224,6 +224,25 @@ def test_a_list_that_says_more_without_a_token_is_truncated(tmp_path: Path) -> N
     assert Run(tmp_path, Script(FakeResponse(200, body, {"Content-Type": "text/xml"})), users).kind == "truncated"
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, b"<ListUsersResponse><ListUsersResult><Users><member><UserName>a</UserN", "malformed"),
+        (200, b"<!doctype html><p>welcome", "malformed"),
+        (500, b"<!doctype html><h1>500 Internal Server Error</h1><br>", "server-error"),
+    ],
+)
+def test_xml_that_is_cut_or_is_none_is_no_crash(tmp_path: Path, status: int, body: bytes, kind: str) -> None:
+    @source("aws.iam.users", key="UserName", per="account", permissions=())
+    def users(aws: AwsApi) -> Iterator[Row]:
+        """Users."""
+        yield from aws.pages("iam", "list_users", rows="Users")
+
+    run = Run(tmp_path, Script(FakeResponse(status, body, {"Content-Type": "text/xml"})), users)
+    assert run.kind == kind
+    assert run.same()
+
+
 def test_p4_an_empty_list_counts_only_with_its_terminal_page(tmp_path: Path) -> None:
     assert Run(tmp_path, Script(page([]))).shard.population.proven
     assert not Run(tmp_path, Script(page([], "t1"), refusal("AccessDeniedException"))).shard.population.proven

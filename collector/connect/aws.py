@@ -502,7 +502,7 @@ class Aws(Connection):
                 failure = _client_error(name, error, call)
                 self._fail(call, refs, failure, "absent" if getattr(failure, "code", None) in absent else failure.kind)
                 raise failure from error
-            except (BotoCoreError, HTTPClientError) as error:
+            except (BotoCoreError, HTTPClientError, ResponseParserError) as error:
                 failure = _transport_error(name, error, call)
                 self._fail(call, refs, failure, failure.kind)
                 raise failure from error
@@ -642,6 +642,9 @@ def _transport_error(name: str, error: Exception, call: _Call) -> Unavailable:
             return Retryable(error.kind, text, name)
         return Unavailable(error.kind, text, name)
     if isinstance(error, ResponseParserError):
+        status = call.exchanges[-1].answer.status or 0
+        if status >= 500:  # a gateway's error page
+            return Retryable(GapKind.SERVER_ERROR, f"{name} failed on the server (status {status})", name)
         return Unavailable(GapKind.MALFORMED, f"{name} answered with something that cannot be parsed", name)
     if isinstance(error, NoCredentialsError):
         return Unavailable(GapKind.UNAUTHENTICATED, f"{name} was not asked: no credentials were found", name)

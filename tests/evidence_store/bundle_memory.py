@@ -28,7 +28,9 @@ class Memory:
 
 
 def load(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 def judged(files: Files | list[tuple[str, bytes]], key: str, **options: Any) -> Verification:

@@ -15,9 +15,9 @@ def asking(tsa: Tsa) -> Callable[[bytes], bytes]:
     """Gives the reply of an authority over some bytes."""
 
     def ask(data: bytes) -> bytes:
-        query = TimestampRequestBuilder().data(data).hash_algorithm(HashAlgorithm.SHA256).cert_request(cert_request=True)
+        query = (
+            TimestampRequestBuilder().data(data).hash_algorithm(HashAlgorithm.SHA256).cert_request(cert_request=True)
+        )
         return tsa.reply(query.nonce(nonce=True).build().as_bytes())
 
     return ask
-
-

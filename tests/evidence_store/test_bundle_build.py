@@ -138,8 +138,7 @@ def test_a_missing_or_altered_body_stops_the_bundle_and_nothing_is_left(store: S
     for content in (good[: len(good) // 2], good[:-3] + bytes([good[-3] ^ 1]) + good[-2:]):
         pack.write_bytes(content)
         with Store.open(store.root) as fresh, pytest.raises(TamperedError):
-            chosen = bundle.choose(fresh, FEBRUARY, MARCH)
-            bundle.build(fresh, ram / "out", chosen, A)
+            bundle.build(fresh, ram / "out", bundle.choose(fresh, FEBRUARY, MARCH), A)
         assert sorted(path.name for path in ram.iterdir()) == ["store"]
     assert store.size == size
     pack.write_bytes(good)
@@ -206,7 +205,14 @@ def test_words_are_those_of_bip39() -> None:
     head = Checkpoint(ORIGIN, 8, hashlib.sha256(b"x").digest())
     assert words.read(words.spell(head)) == words.digest(head)
     assert words.spell(Checkpoint(ORIGIN, 9, head.root)) != words.spell(head)
-    for wrong in ("", "abandon", " ".join(["abandon"] * 12), " ".join(["xyzzy"] * 12), " ".join(["ab"] * 12), "ä " * 12):
+    for wrong in (
+        "",
+        "abandon",
+        " ".join(["abandon"] * 12),
+        " ".join(["xyzzy"] * 12),
+        " ".join(["ab"] * 12),
+        "ä " * 12,
+    ):
         with pytest.raises(UsageError):
             words.read(wrong)
 
@@ -311,7 +317,7 @@ def test_a_policy_that_demands_stamps_is_kept_in_bundles(ram: Path, tmp_path: Pa
             assert "is missing" in str(verify_bundle(out, key=A.keyid, tsa_roots=tsa.roots).problems)
 
 
-# ------------------------------------------------------------------------------------------- spelling of the other seals
+# ------------------------------------------------------------------------------------------ spelling of other seals
 
 
 @pytest.mark.parametrize("signer", [A, P], ids=["ed25519", "p256"])
@@ -336,6 +342,13 @@ def test_a_sigstore_bundle_says_what_the_seal_says(vector_folder: Path) -> None:
     data = (vector_folder / "plain" / form.SIGSTORE).read_bytes()
     assert sigstore.read(data, seal) is None
     assert sigstore.read(sigstore.spell(seal, b"token"), seal) == b"token"
-    for wrong in (data + b" ", data.replace(b"v0.3", b"v0.2"), b"{}", b"[]", b"\xff", data.replace(b'"tlogEntries":[]', b'"tlogEntries":[1]')):
+    for wrong in (
+        data + b" ",
+        data.replace(b"v0.3", b"v0.2"),
+        b"{}",
+        b"[]",
+        b"\xff",
+        data.replace(b'"tlogEntries":[]', b'"tlogEntries":[1]'),
+    ):
         with pytest.raises(VerificationError):
             sigstore.read(wrong, seal)

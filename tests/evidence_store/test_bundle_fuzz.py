@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,18 @@ def changed(draw: st.DrawFn, value: Any) -> Any:
 @given(data=st.data())
 def test_changed_json_under_a_seal_that_fits(plain: dict[str, bytes], data: st.DataObject) -> None:
     """The key holder signs nonsense: lists and seal are made anew around every file that is JSON."""
-    names = [name for name in plain if name == form.PROOF or name.endswith((".ndjson", "plan.json")) or form.REDACTED.fullmatch(name)]
+    names = [
+        name
+        for name in plain
+        if name == form.PROOF or name.endswith((".ndjson", "plan.json")) or form.REDACTED.fullmatch(name)
+    ]
     name = data.draw(st.sampled_from(sorted(names)))
     lines = plain[name].split(b"\n")
     place = data.draw(st.sampled_from([n for n, line in enumerate(lines) if line] or [0]))
     value = json.loads(lines[place]) if lines[place] else {}
-    lines[place] = json.dumps(data.draw(changed(value)), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    lines[place] = json.dumps(data.draw(changed(value)), separators=(",", ":"), ensure_ascii=False).encode(
+        "utf-8", "surrogatepass"
+    )
     files = resealed(plain | {name: b"\n".join(lines)})
     package, alone = judged(files, A.keyid), judged_alone(files, A.keyid)
     assert package.ok == (files[name] == plain[name]), package.problems
@@ -168,10 +175,8 @@ def test_spliced_archives(archives: dict[str, bytes], ram: Path, data: st.DataOb
     path = ram / "fuzzed"
     path.write_bytes(zstd.compress(altered) if kind == "tar" and data.draw(st.booleans()) else altered)
     tried(path, A.keyid, good=False)
-    try:
+    with suppress(StoreError):
         Files(path, SMALL).close()
-    except StoreError:
-        pass
 
 
 @FEW
@@ -269,18 +274,17 @@ def test_a_bundle_that_changes_while_it_is_read_is_no_bundle(vector_folder: Path
     monkeypatch.setattr(bundle_source._Folder, "_chunks", shrinking)
     found = verify_bundle(vector_folder / "plain", key=A.keyid)
     assert "changed while it was read" in str(found.problems)
-    with pytest.raises(TamperedError), open(ram / "x", "w"):
+    with pytest.raises(TamperedError):
         Files(vector_folder / "cut.zip")
 
 
 def test_limits_are_kept(vector_folder: Path) -> None:
     for limits, what in (
-        (Limits(files=3), "more than 3 files"), (Limits(total=1000), "is longer than 1000 bytes"), (Limits(held=2000), "longer than 2000"),
+        (Limits(files=3), "more than 3 files"), (Limits(total=1000), "is longer than 1000 bytes"),
+        (Limits(held=2000), "longer than 2000"),
     ):  # fmt: skip
         found = verify_bundle(vector_folder / "plain", key=A.keyid, limits=limits)
         assert any(what in str(problem) for problem in found.problems), found.problems
     for name in ("plain.zip", "plain.tar.zst"):
         for limits in (Limits(files=3), Limits(ratio=1, grace=0), Limits(total=5000)):
             assert not verify_bundle(vector_folder / name, key=A.keyid, limits=limits).ok
-
-

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from bundle_memory import judged, judged_alone, load, remembered  # noqa: F401
 from local_authority import Tsa, asking
-from vectors.make import A, FEBRUARY, MARCH, ORIGIN, Clock
+from vectors.make import FEBRUARY, MARCH, ORIGIN, A, Clock
 
 import evidence_store
 from evidence_store import bundle

@@ -114,7 +114,19 @@ def test_openssl_pkeyutl(made: Path, tmp_path: Path) -> None:
         envelope = json.loads(path.read_bytes())
         payload = base64.b64decode(envelope["payload"])
         (tmp_path / "sig").write_bytes(base64.b64decode(envelope["signatures"][0]["sig"]))
-        command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", made / form.SIGNER, "-rawin", "-in", "pae", "-sigfile", "sig"]
+        command = [
+            "openssl",
+            "pkeyutl",
+            "-verify",
+            "-pubin",
+            "-inkey",
+            made / form.SIGNER,
+            "-rawin",
+            "-in",
+            "pae",
+            "-sigfile",
+            "sig",
+        ]
         for content, code in ((payload, 0), (payload + b" ", 1)):
             (tmp_path / "pae").write_bytes(b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(content), content))
             assert run(command, tmp_path).returncode == code
@@ -125,7 +137,10 @@ def test_openssl_pkeyutl(made: Path, tmp_path: Path) -> None:
 
 def test_openssl_ts(made: Path, tsa: Tsa, tmp_path: Path) -> None:
     (tmp_path / "roots.pem").write_bytes(tsa.roots)
-    stamped = [form.SEAL, *(path.relative_to(made).as_posix() for path in made.glob("log/checkpoints/000000000003.note"))]
+    stamped = [
+        form.SEAL,
+        *(path.relative_to(made).as_posix() for path in made.glob("log/checkpoints/000000000003.note")),
+    ]
     for name in stamped:
         token = made / (f"{name}.tsr" if name == form.SEAL else f"{name}.local.tsr")
         command = ["openssl", "ts", "-verify", "-in", token, "-CAfile", tmp_path / "roots.pem", "-data"]

@@ -13,9 +13,9 @@ import pytest
 from bundle_memory import remembered  # noqa: F401
 from vectors.make import ALL, NOT_VERIFIED, UNKNOWN_SIGNER, VERIFIED
 
+import evidence_store
 from evidence_store import verify_one_file
 from evidence_store.bundle_verify import verify_bundle
-import evidence_store
 
 SHELL = Path(evidence_store.__file__).with_name("templates") / "verify.sh"
 SLOW_IN_SHELL = ("withheld", "erased-later", "run-still-open", "not-redacted", "redacted", "from-the-middle")
@@ -43,7 +43,9 @@ def test_the_package_and_verify_py_agree_on_every_vector(vector_folder: Path) ->
             continue
         alone = verify_one_file.verify(str(path), key)
         assert result(alone["ok"], alone["problems"]) == vector["result"], (vector["name"], alone["problems"])
-        assert {problem["path"] for problem in alone["problems"]} == {problem.path for problem in found.problems}, vector["name"]
+        assert {problem["path"] for problem in alone["problems"]} == {problem.path for problem in found.problems}, (
+            vector["name"]
+        )
         if not found.problems:
             assert alone["facts"]["words"] == found.facts["words"]
             assert alone["facts"]["replies"] == found.replies
@@ -67,8 +69,8 @@ def test_verify_sh_agrees_on_what_it_can_see(vector_folder: Path) -> None:
 def test_verify_py_runs_alone_on_python_3_9(vector_folder: Path, tmp_path: Path) -> None:
     source = Path(verify_one_file.__file__).read_text("utf8")
     tree = ast.parse(source, feature_version=(3, 9))
-    modules = {node.module if isinstance(node, ast.ImportFrom) else name.name
-               for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) for name in node.names}  # fmt: skip
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {node.module if isinstance(node, ast.ImportFrom) else name.name for node in imports for name in node.names}
     assert {str(module).partition(".")[0] for module in modules} <= {*sys.stdlib_module_names, "compression"}
     good = vector_folder / "plain"
     assert (good / "verify/verify.py").read_text("utf8") == source
@@ -96,5 +98,10 @@ def test_the_arithmetic_of_verify_py_refuses_what_it_must() -> None:
     assert not verify_one_file.ed25519_verifies(key, signature[:32] + grown.to_bytes(32, "little"), b"\xaf\x82")
     assert not verify_one_file.ed25519_verifies(key, signature[:63], b"\xaf\x82")
     assert not verify_one_file.ed25519_verifies(b"\xff" * 32, signature, b"\xaf\x82")
-    for signature in (b"", b"0\x06\x02\x01\x00\x02\x01\x01", b"\x30\x45" + bytes(69), b"\x30\x08\x02\x02\x00\x01\x02\x02\x00\x01"):
+    for signature in (
+        b"",
+        b"0\x06\x02\x01\x00\x02\x01\x01",
+        b"\x30\x45" + bytes(69),
+        b"\x30\x08\x02\x02\x00\x01\x02\x02\x00\x01",
+    ):
         assert not verify_one_file.p256_verifies(b"\x04" + bytes(64), signature, b"sample")

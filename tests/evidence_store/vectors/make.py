@@ -1,7 +1,7 @@
-"""Makes bundles, good and bad, that every verifier must judge alike: ``python tests/evidence_store/vectors/make.py FOLDER``.
+"""Makes bundles, good and bad, that every verifier must judge alike: ``python .../vectors/make.py FOLDER``.
 
-Nothing binary is checked in: keys and clocks are fixed, so only salts differ from one making to the next. Each vector is a
-folder or an archive; ``expected.json`` says how each is to be judged, with which fingerprint.
+Nothing binary is checked in: keys and clocks are fixed, so only salts differ from one making to the next. Each vector
+is a folder or an archive; ``expected.json`` says how each is to be judged, with which fingerprint.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from evidence_store import bundle, bundle_format as form, bundle_lines, sigstore, sshsig
+from evidence_store import bundle, bundle_lines, sigstore, sshsig
+from evidence_store import bundle_format as form
 from evidence_store.bundle_pack import pack_tar
 from evidence_store.dsse import Statement, open_envelope, open_statement, sign_statement
 from evidence_store.keys import FileSigner, PublicKey, Signer, low_s
@@ -95,9 +96,14 @@ def collect(store: Store, number: int) -> None:
     for content in (code, config):
         run.add_object(content)
     for page, body in enumerate((b'{"Users":[%d]}' % number, b'{"Users":[]}'), 1):
-        run.add_reply({"op": "iam:ListUsers", "page": page, "task": "aws.iam.users@prod", "sha256": run.add_object(body)})
+        run.add_reply(
+            {"op": "iam:ListUsers", "page": page, "task": "aws.iam.users@prod", "sha256": run.add_object(body)}
+        )
     run.add_reply({"op": "s3:ListBuckets", "status": 403, "task": "aws.s3.buckets@prod", "sha256": None})
-    run.close([{"kind": "finding", "check": "x", "scope": "prod", "outcome": "PASS"}, {"kind": "gap"}], {"outcome": "complete"})
+    run.close(
+        [{"kind": "finding", "check": "x", "scope": "prod", "outcome": "PASS"}, {"kind": "gap"}],
+        {"outcome": "complete"},
+    )
 
 
 def history(path: Path, clock: Clock, signer: Signer = A) -> Store:
@@ -119,7 +125,9 @@ def sealed(store: Store, out: Path, signer: Signer = A, start: datetime = FEBRUA
     if options.pop("redact", False):
         options["shown"] = bundle.views(store, chosen, redact=True)
     wish = bundle.Wish("Acme", "An Auditor")
-    made = bundle.build(store, out, chosen, signer, wish=wish, clock=lambda: datetime(2026, 4, 2, tzinfo=UTC), **options)
+    made = bundle.build(
+        store, out, chosen, signer, wish=wish, clock=lambda: datetime(2026, 4, 2, tzinfo=UTC), **options
+    )
     return made.path
 
 
@@ -175,8 +183,8 @@ def good(folder: Path, work: Path) -> Iterator[Vector]:
         yield Vector(name, VERIFIED, by=SOME)  # verify.sh knows the key that sealed, and no other
     yield Vector("p256", VERIFIED, P.keyid)
     for name, key in (("plain", None), ("plain.zip", None)):
-        yield Vector(shutil.copytree(folder / name, folder / f"no-pin-{name}").name if (folder / name).is_dir()
-                     else Path(shutil.copy(folder / name, folder / f"no-pin-{name}")).name, UNKNOWN_SIGNER, key)  # fmt: skip
+        copy = shutil.copytree if (folder / name).is_dir() else shutil.copy
+        yield Vector(Path(copy(folder / name, folder / f"no-pin-{name}")).name, UNKNOWN_SIGNER, key)
 
 
 def bad(folder: Path, work: Path) -> Iterator[Vector]:
@@ -205,8 +213,13 @@ def bad(folder: Path, work: Path) -> Iterator[Vector]:
     yield outsider("wrong-key", lambda made: None, B.keyid)
     yield outsider("body-altered", lambda made: edit(made / inside, lambda data: b"X" + data[1:]))
     yield outsider("body-missing", lambda made: (made / inside).unlink())
-    yield outsider("line-altered", lambda made: edit(made / first / "manifest.ndjson", lambda data: data.replace(b"403", b"200")))
-    yield outsider("result-altered", lambda made: edit(made / first / "results.ndjson", lambda data: data.replace(b"PASS", b"FAIL")))
+    yield outsider(
+        "line-altered", lambda made: edit(made / first / "manifest.ndjson", lambda data: data.replace(b"403", b"200"))
+    )
+    yield outsider(
+        "result-altered",
+        lambda made: edit(made / first / "results.ndjson", lambda data: data.replace(b"PASS", b"FAIL")),
+    )
     yield outsider("extra-file", lambda made: (made / "data/reports/extra.html").parent.mkdir(exist_ok=True)
                    or (made / "data/reports/extra.html").write_text("x"))  # fmt: skip
     yield outsider("extra-file-in-seal", lambda made: (made / "seal/other").write_text("x"))
@@ -216,8 +229,8 @@ def bad(folder: Path, work: Path) -> Iterator[Vector]:
     yield outsider("list-of-seal-missing", lambda made: (made / form.SEAL_LIST).unlink())
     yield outsider("link", lambda made: ((made / form.GUIDE).unlink(), (made / form.GUIDE).symlink_to("verify.py")))
     yield outsider("seal-of-another", lambda made: shutil.copy(folder / "withheld" / form.SEAL, made / form.SEAL))
-    yield outsider("note-of-another", lambda made: shutil.copy(
-        next((folder / "from-the-middle").glob("log/checkpoints/*.note")), next(made.glob("log/checkpoints/*.note"))))  # fmt: skip
+    stranger = next((folder / "from-the-middle").glob("log/checkpoints/*.note"))
+    yield outsider("note-of-another", lambda made: shutil.copy(stranger, next(made.glob("log/checkpoints/*.note"))))
     yield outsider("seal-respelt", lambda made: edit(made / form.SEAL, lambda data: data + b"\n"))
     yield outsider("lists-made-anew", lambda made: (edit(made / inside, lambda data: data + b" "), relist(made)))
     yield outsider("signed-by-another", lambda made: reseal(made, B))
@@ -225,16 +238,23 @@ def bad(folder: Path, work: Path) -> Iterator[Vector]:
     yield insider("leaf-missing", lambda made: next(made.glob("log/entries/*-gap.*")).unlink())
     yield insider("leaves-renumbered", lambda made: renumber(made))
     yield insider("run-missing", lambda made: shutil.rmtree(made / first))
-    yield insider("lines-shortened", lambda made: edit(made / first / "manifest.ndjson", lambda data: data[: data.index(b"\n") + 1]))
+    yield insider(
+        "lines-shortened",
+        lambda made: edit(made / first / "manifest.ndjson", lambda data: data[: data.index(b"\n") + 1]),
+    )
     yield insider("line-of-another-salt", lambda made: edit(
         made / first / "results.ndjson", lambda data: data[:-6] + b'A"}\n'))  # fmt: skip
     yield insider("plan-altered", lambda made: edit(made / first / "plan.json", lambda data: data + b" "))
     yield insider("object-named-by-nothing", lambda made: add_object(made, b"nobody asked for this"))
     yield insider("object-under-another-name", lambda made: add_object(made, b"x", hashlib.sha256(b"y").hexdigest()))
     yield insider("object-dropped", lambda made: (made / inside).unlink())
-    yield insider("other-code-shown", lambda made: edit(made / "data/code/checks/aws/x.py", lambda data: data + b"# friendly\n"))
+    yield insider(
+        "other-code-shown", lambda made: edit(made / "data/code/checks/aws/x.py", lambda data: data + b"# friendly\n")
+    )
     yield insider("code-nobody-named", lambda made: (made / "data/code/checks/aws/y.py").write_bytes(b""))
-    yield insider("withheld-and-not-counted", lambda made: edit(made / first / "manifest.ndjson", lambda data: hide(data, 0)))
+    yield insider(
+        "withheld-and-not-counted", lambda made: edit(made / first / "manifest.ndjson", lambda data: hide(data, 0))
+    )
     yield insider("counted-and-not-withheld", lambda made: None, withheld_replies=3)
     yield insider("withheld-under-another-number", lambda made: edit(
         made / first / "manifest.ndjson", lambda data: hide(data, 0).replace(b'"i":0,"w', b'"i":9,"w')), withheld_replies=1)  # fmt: skip
@@ -243,7 +263,9 @@ def bad(folder: Path, work: Path) -> Iterator[Vector]:
     yield insider("a-later-period", lambda made: None, period=("2026-01-01T00:00:00.000Z", "2026-02-01T00:00:00.000Z"))
     yield insider("stamp-promised", lambda made: None, stamped=True)
     yield insider("head-of-fewer-leaves", behead)
-    yield insider("proof-of-another-origin", lambda made: edit(made / form.PROOF, lambda data: data.replace(b"acme", b"evil")))
+    yield insider(
+        "proof-of-another-origin", lambda made: edit(made / form.PROOF, lambda data: data.replace(b"acme", b"evil"))
+    )
     yield insider("frontier-forged", lambda made: edit(
         made / form.PROOF, lambda data: swap_hash(data, "frontier")), "from-the-middle")  # fmt: skip
     yield insider("consistency-forged", lambda made: edit(
@@ -254,10 +276,18 @@ def bad(folder: Path, work: Path) -> Iterator[Vector]:
     yield insider("vkey-of-another", lambda made: (made / form.VKEY).write_text("evidence+00000000+AAAA\n"))
     yield insider("unknown-path", lambda made: (made / "log/notes.txt").write_text("x"))
     yield insider("oxum-wrong", lambda made: edit(made / form.INFO, lambda data: data.replace(b"Oxum: ", b"Oxum: +")))
-    yield insider("info-respelt", lambda made: edit(made / form.INFO, lambda data: data.replace(b"Bagging-Date", b"Bagging-date")))
-    yield insider("bagit-of-another-version", lambda made: edit(made / form.BAGIT, lambda data: data.replace(b"1.0", b"0.97")))
+    yield insider(
+        "info-respelt", lambda made: edit(made / form.INFO, lambda data: data.replace(b"Bagging-Date", b"Bagging-date"))
+    )
+    yield insider(
+        "bagit-of-another-version", lambda made: edit(made / form.BAGIT, lambda data: data.replace(b"1.0", b"0.97"))
+    )
     redacted = next((folder / "redacted/data/redacted").rglob("*.json")).relative_to(folder / "redacted")
-    yield insider("redacted-reply-altered", lambda made: edit(made / redacted, lambda data: data.replace(b'"id', b'"ID')), "redacted")
+    yield insider(
+        "redacted-reply-altered",
+        lambda made: edit(made / redacted, lambda data: data.replace(b'"id', b'"ID')),
+        "redacted",
+    )
     yield insider("redacted-reply-missing", lambda made: (made / redacted).unlink(), "redacted")
     yield insider("redacted-stream-missing", lambda made: next(made.rglob("spans.ndjson")).unlink(), "redacted")
     yield from archives(folder)
@@ -266,7 +296,9 @@ def bad(folder: Path, work: Path) -> Iterator[Vector]:
 def archives(folder: Path) -> Iterator[Vector]:
     """Containers that are broken, or lie."""
     plain, whole = folder / "plain", (folder / "plain.zip").read_bytes()
-    files = {path.relative_to(plain).as_posix(): path.read_bytes() for path in sorted(plain.rglob("*")) if path.is_file()}
+    files = {
+        path.relative_to(plain).as_posix(): path.read_bytes() for path in sorted(plain.rglob("*")) if path.is_file()
+    }
 
     def zipped(name: str, change: Callable[[zipfile.ZipFile], object], skip: tuple[str, ...] = ()) -> Vector:
         with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -299,14 +331,22 @@ def archives(folder: Path) -> Iterator[Vector]:
         (folder / name).write_bytes(data)
         yield Vector(name, NOT_VERIFIED)
     packed = (folder / "plain.tar.zst").read_bytes()
-    for name, data in (("cut.tar.zst", packed[:-7]), ("longer.tar.zst", packed + b"x"), ("twice.tar.zst", packed + packed)):
+    for name, data in (
+        ("cut.tar.zst", packed[:-7]),
+        ("longer.tar.zst", packed + b"x"),
+        ("twice.tar.zst", packed + packed),
+    ):
         (folder / name).write_bytes(data)
         yield Vector(name, NOT_VERIFIED)
     order = [path for path in files if path != form.GUIDE]
     (folder / "missing.tar.zst").unlink(missing_ok=True)
     pack_tar(plain, folder / "missing.tar.zst", "acme", order)
     yield Vector("missing.tar.zst", NOT_VERIFIED)
-    for name, kind in (("link.tar.zst", tarfile.SYMTYPE), ("hard-link.tar.zst", tarfile.LNKTYPE), ("device.tar.zst", tarfile.CHRTYPE)):
+    for name, kind in (
+        ("link.tar.zst", tarfile.SYMTYPE),
+        ("hard-link.tar.zst", tarfile.LNKTYPE),
+        ("device.tar.zst", tarfile.CHRTYPE),
+    ):
         (folder / name).write_bytes(odd_tar(files, kind))
         yield Vector(name, NOT_VERIFIED)
 
@@ -353,7 +393,9 @@ def reseal(folder: Path, signer: Signer = A, **facts: Any) -> None:
             path.rmdir()
     relist(folder)
     tags = (folder / form.TAGS).read_bytes()
-    seal = sign_statement(Statement(form.KIND, {form.TAGS: hashlib.sha256(tags).hexdigest()}, said.predicate()), [signer])
+    seal = sign_statement(
+        Statement(form.KIND, {form.TAGS: hashlib.sha256(tags).hexdigest()}, said.predicate()), [signer]
+    )
     (folder / form.SEAL).write_bytes(seal)
     (folder / form.SIGSTORE).write_bytes(sigstore.spell(open_envelope(seal), None))
     (folder / form.SSH).write_bytes(sshsig.sign(tags, form.NAMESPACE, signer))
