@@ -3,15 +3,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-APT := nginx-light openssh-server sudo iproute2 openssl chromium zstd
-WITH_APT := $(shell command -v apt-get)
+SERVERS := nginx=nginx-light sshd=openssh-server sudo=sudo cvtsudoers=sudo ss=iproute2 openssl=openssl chromium=chromium \
+	zstd=zstd git=git softhsm2-util=softhsm2 node=nodejs npm=npm
+MINISTACK := ministack==1.5.33
 
 .PHONY: fuzz demo test lint wheel docs bench servers lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/affidavit demo
 
-test: $(VENV)/.dev servers
+test: $(VENV)/.dev $(VENV)/.tools servers
 	$(BIN)/python -m pytest -q
 
 lint: $(VENV)/.dev
@@ -34,7 +35,8 @@ bench: $(VENV)/.dev
 
 # Real servers that tests start on loopback. Where they cannot be installed, the tests that need them say so.
 servers:
-	@.ci/servers $(APT)
+	@.ci/servers $(SERVERS)
+	@command -v npm >/dev/null && .ci/third-party || echo "note: no npm, so bundles are not held against Sigstore's verifier" >&2
 
 # Hashes for every platform, no addresses.
 lock:
@@ -55,6 +57,12 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install -q --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	touch $@ $(VENV)/.demo
+
+# An emulator that needs another botocore than ours has an environment of its own.
+$(VENV)/.tools: $(VENV)/.dev
+	$(BIN)/uv venv -q --allow-existing $(VENV)/tools
+	$(BIN)/uv pip install -q --python $(VENV)/tools/bin/python $(MINISTACK) cryptography
+	touch $@
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache

@@ -256,8 +256,9 @@ def bad(folder: Path, work: Path) -> Iterator[Vector]:
         "withheld-and-not-counted", lambda made: edit(made / first / "manifest.ndjson", lambda data: hide(data, 0))
     )
     yield insider("counted-and-not-withheld", lambda made: None, withheld_replies=3)
-    yield insider("withheld-under-another-number", lambda made: edit(
-        made / first / "manifest.ndjson", lambda data: hide(data, 0).replace(b'"i":0,"w', b'"i":9,"w')), withheld_replies=1)  # fmt: skip
+    misnumbered = lambda data: hide(data, 0).replace(b'"i":0,"w', b'"i":9,"w')  # noqa: E731
+    yield insider("withheld-under-another-number", lambda made: edit(made / first / "manifest.ndjson", misnumbered),
+                  withheld_replies=1)  # fmt: skip
     yield insider("runs-miscounted", lambda made: None, runs={"complete": 7, "aborted": 1, "open": 0})
     yield insider("another-range", lambda made: None, start=1)
     yield insider("a-later-period", lambda made: None, period=("2026-01-01T00:00:00.000Z", "2026-02-01T00:00:00.000Z"))
@@ -325,7 +326,8 @@ def archives(folder: Path) -> Iterator[Vector]:
     yield zipped("link.zip", linked, (form.GUIDE,))
     yield zipped("bomb.zip", lambda archive: archive.writestr("acme/data/reports/bomb", bytes(300 << 20)))
     for name, data in (
-        ("cut.zip", whole[:-1]), ("cut-early.zip", whole[: len(whole) // 2]), ("longer.zip", whole + b"x"), ("before.zip", b"PK\x03\x04" + whole),
+        ("cut.zip", whole[:-1]), ("cut-early.zip", whole[: len(whole) // 2]), ("longer.zip", whole + b"x"),
+        ("before.zip", b"PK\x03\x04" + whole),
         ("altered.zip", whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]),
     ):  # fmt: skip
         (folder / name).write_bytes(data)
