@@ -13,7 +13,7 @@ import inspect
 import sys
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,30 +92,55 @@ def _alter(node: Any, change: int) -> str:
             node.func.id = SWAPPED[node.func.id]
         case ast.Constant(value=bool()):
             node.value = not node.value
-        case ast.Constant():
+        case ast.Constant(value=int()):
             node.value += 1 if change else -1
     return ast.unparse(ast.fix_missing_locations(node))
 
 
 def score(check: Check, shown: list[Example]) -> Score:
-    """How many mutants of a check its examples kill."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(check.function)))
-    (function,) = tree.body
-    assert isinstance(function, ast.FunctionDef)
-    function.decorator_list = []
-    ast.increment_lineno(tree, check.function.__code__.co_firstlineno - 1)
+    """How many mutants of a check its examples kill; of one that only delegates, the mutants of what it calls."""
+    names = check.function.__globals__
+    own = _parsed(check.function)
+    parts = [own]
+    if not any(mutants(own)):
+        parts = list(_reached(own, names, {}).values())
     result = Score()
-    for what, mutant in mutants(function):
-        names: dict[str, Any] = dict(check.function.__globals__)
-        exec(compile(ast.fix_missing_locations(ast.Module([mutant], [])), check.module, "exec"), names)  # noqa: S102
-        made = names[function.name]
-        keywords = {name: value for name, value in (made.__kwdefaults__ or {}).items() if name in check.params}
-        altered = replace(check, function=made, params={**check.params, **keywords})
-        if all(_is_met(example, altered) for example in shown):
-            result.survived.append(what)
-        else:
-            result.killed += 1
+    for part in parts:
+        for what, mutant in mutants(part):
+            others = [other for other in parts if other is not part]
+            scope: dict[str, Any] = dict(names)
+            module = ast.fix_missing_locations(ast.Module([mutant, *others], []))
+            exec(compile(module, check.module, "exec"), scope)  # noqa: S102
+            made = scope[own.name]
+            keywords = {name: value for name, value in (made.__kwdefaults__ or {}).items() if name in check.params}
+            altered = replace(check, function=made, params={**check.params, **keywords})
+            if all(_is_met(example, altered) for example in shown):
+                result.survived.append(what)
+            else:
+                result.killed += 1
     return result
+
+
+def _parsed(function: Callable[..., Any]) -> ast.FunctionDef:
+    """The function without its decorators, at the lines where it stands."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    (parsed,) = tree.body
+    assert isinstance(parsed, ast.FunctionDef)
+    parsed.decorator_list = []
+    ast.increment_lineno(tree, function.__code__.co_firstlineno - 1)
+    return parsed
+
+
+def _reached(
+    function: ast.FunctionDef, names: dict[str, Any], found: dict[str, ast.FunctionDef]
+) -> dict[str, ast.FunctionDef]:
+    """The function and those of its module that it comes to call."""
+    found[function.name] = function
+    for node in ast.walk(function):
+        called = names.get(node.id) if isinstance(node, ast.Name) and node.id not in found else None
+        if inspect.isfunction(called) and called.__globals__ is names:
+            _reached(_parsed(called), names, found)
+    return found
 
 
 def _is_met(example: Example, check: Check) -> bool:

@@ -22,9 +22,10 @@ from collector.report import build as build_report
 from collector.report import json_, page
 from collector.rerun import rerun
 from collector.sealing import outside
-from evidence_store import bundle
+from evidence_store import bundle, words
 from evidence_store.errors import StampError, TamperedError
 from evidence_store.keys import Signer
+from evidence_store.note import Checkpoint
 from evidence_store.store import Store
 from evidence_store.timestamps import Authority, ask
 from evidence_store.verify import Verification, verify_store
@@ -156,7 +157,7 @@ def make(
         wish=bundle.Wish(config.organisation, recipient, selection.controls, selection.scopes),
         shown=views,
         keep=selection.keep,
-        reports=reports(views, found, signer.keyid, selection, store.notes()),
+        reports=reports(views, found, signer.keyid, selection, store.notes(), bundle.head_of(store, chosen)),
         ask=_asking(stamps) if stamps else None,
         tsa_roots=who.roots,
         since=since,
@@ -183,7 +184,8 @@ def reports(
     found: Verification,
     key: str,
     selection: Selection,
-    notes: Sequence[Line] = (),
+    notes: Sequence[Line],
+    head: Checkpoint,
 ) -> dict[str, bytes]:
     """The report of the newest complete run: a page, a document, and tables; of what is shown only."""
     complete = [number for number, view in views.items() if view.state == "complete"]

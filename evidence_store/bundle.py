@@ -124,6 +124,11 @@ def choose(store: Store, start: datetime, end: datetime) -> Range:
     return Range(max(first - 1, 0), min(last + 2, len(leaves)), (start, end), runs)
 
 
+def head_of(store: Store, chosen: Range) -> Checkpoint:
+    """The head of the log that a bundle of this range shows."""
+    return Checkpoint(store.origin, chosen.end, merkle.tree_root(store.leaf_hashes()[: chosen.end]))
+
+
 def views(store: Store, chosen: Range, *, redact: bool = False) -> dict[int, View]:
     """The sealed runs of a range, by number; with ``redact`` as they look with personal fields left out.
 
@@ -261,7 +266,7 @@ class _Bag:
         since: str | None,
     ) -> Built:
         """Write every file; the seal comes last."""
-        head = Checkpoint(self.store.origin, self.chosen.end, merkle.tree_root(self._hashes[: self.chosen.end]))
+        head = head_of(self.store, self.chosen)
         chain = self._log(since)
         self._key_files(chain, roots)
         states, withheld = self._runs(keep)

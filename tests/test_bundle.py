@@ -1,4 +1,4 @@
-"""``affidavit bundle``, and what an auditor does with it: verify, re-perform, hold the next one against the last head."""
+"""``affidavit bundle``, and what an auditor does with it: verify, re-perform, hold it against an earlier head."""
 
 from __future__ import annotations
 
@@ -67,9 +67,10 @@ def test_a_bundle_verifies_and_comes_to_the_same_findings(office: Office, tmp_pa
 
 def test_reports_are_in_it_and_nothing_in_them_is_a_formula(office: Office, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
-    build(office, out)
+    told = build(office, out)
     page = (out / "data/reports/index.html").read_text("utf8")
     assert office.fingerprint in page
+    assert str(told["words"]) in page
     rows = list(csv.reader(io.StringIO((out / "data/reports/findings.csv").read_text("utf-8-sig"))))
     assert len(rows) == 1 + len(office.lines("finding", 2))
     assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@"))]

@@ -70,7 +70,8 @@ def test_verify_py_runs_alone_on_python_3_9(vector_folder: Path, tmp_path: Path)
     source = Path(verify_one_file.__file__).read_text("utf8")
     tree = ast.parse(source, feature_version=(3, 9))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    modules = {node.module if isinstance(node, ast.ImportFrom) else name.name for node in imports for name in node.names}
+    named = [name.name for node in imports if isinstance(node, ast.Import) for name in node.names]
+    modules = [*named, *(node.module for node in imports if isinstance(node, ast.ImportFrom))]
     assert {str(module).partition(".")[0] for module in modules} <= {*sys.stdlib_module_names, "compression"}
     good = vector_folder / "plain"
     assert (good / "verify/verify.py").read_text("utf8") == source
