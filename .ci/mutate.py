@@ -80,7 +80,8 @@ def _changes(node: ast.AST) -> int:
 
 
 def _alter(node: Any, change: int) -> str:
-    match node:
+    kind: Any = node  # matched on its own name, so that ``node`` is not narrowed to what may not be set
+    match kind:
         case ast.Compare():
             node.ops = [COMPARED[type(node.ops[0])][change]()]
         case ast.BoolOp():

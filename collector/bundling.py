@@ -215,6 +215,8 @@ def reports(
         notes=notes if selection.everything else (),
         absent=view.absent(),
     )
+    words_of_head = f"head of the log ({head.size} leaves) in twelve words: {words.spell(head)}"
+    data = replace(data, seal=replace(data.seal, attested=(*data.seal.attested, words_of_head)))
     lost = {n: list(rerun(one).not_reperformable) for n, one in views.items() if n in complete and one.absent()}
     told = {"schema": "affidavit.not-reperformable/1", "findings": {str(n): found for n, found in lost.items()}}
     return {
