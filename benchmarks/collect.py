@@ -1,7 +1,7 @@
 """What one collection costs: wall, CPU, peak memory, requests and duplicates.
 
-``python benchmarks/collect.py`` measures the demo estate, and, where ``../shared/bench`` is there, its estate of scale 1
-behind 50 ms of latency. Figures of one machine: compare them as ratios within one run.
+``python benchmarks/collect.py`` measures the demo estate, and, where ``../shared/bench`` is there, its estate of scale
+1 behind 50 ms of latency. Figures of one machine: compare them as ratios within one run.
 """
 
 from __future__ import annotations
@@ -122,8 +122,7 @@ def bench_estate(latency_ms: int) -> Iterator[str]:
     }
     servers = (
         ["moto_ctl.py", "--port", str(moto), "--control-port", str(control)],
-        ["latency_proxy.py", "--listen", f"127.0.0.1:{proxy}", "--upstream", f"127.0.0.1:{moto}"]
-        + ["--latency-ms", str(latency_ms)],
+        (f"latency_proxy.py --listen 127.0.0.1:{proxy} --upstream 127.0.0.1:{moto} --latency-ms {latency_ms}").split(),
     )
     started = [
         subprocess.Popen([sys.executable, str(BENCH / argv[0]), *argv[1:]], env=environ, stdout=subprocess.DEVNULL)

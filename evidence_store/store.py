@@ -15,8 +15,8 @@ from typing import Any, Self
 from evidence_store import layout, rotation
 from evidence_store.backends import ConflictError, Remote
 from evidence_store.backends.s3 import downloaded, uri_of
-from evidence_store.errors import LockedError, TamperedError, UsageError
 from evidence_store.erase import erase
+from evidence_store.errors import LockedError, TamperedError, UsageError
 from evidence_store.fs import Disk, disk_errors, read_file
 from evidence_store.history import (
     History,

@@ -193,7 +193,7 @@ class _Check:
                 announced = leaf.predicate.get("to")
             elif leaf.kind == RUN_OPEN and "ruler" in leaf.predicate:
                 if ruler not in (None, leaf.predicate["ruler"]) and announced != leaf.predicate["ruler"]:
-                    what = f"leaf {leaf.index} opens a run that measures otherwise than before, and no leaf announces it"
+                    what = f"leaf {leaf.index} opens a run that measures otherwise, and no leaf announces it"
                     self.report(layout.ENTRIES, what)
                 ruler = leaf.predicate["ruler"]
 
@@ -259,7 +259,7 @@ class _Check:
             elif name not in files and not any(pattern.fullmatch(name) for pattern in OTHER_FILES):
                 self.report(name, "is not part of a store")
         if any(layout.SPOOL_PACK.fullmatch(name) for name, _ in listed):
-            self.warnings.append("an erasure was interrupted; opening the store for writing finishes it or takes it back")
+            self.warnings.append("an erasure was interrupted; opening the store for writing finishes or undoes it")
         if open_runs or spooled:
             which = f" {open_runs[-1]}" if open_runs else ""
             self.warnings.append(f"run{which} is open; what it holds is not sealed yet")

@@ -78,6 +78,10 @@ def page(names: list[str], token: str | None = None, **more: Any) -> FakeRespons
     )
 
 
+def json_reply(body: bytes) -> FakeResponse:
+    return FakeResponse(200, body, {"Content-Type": "application/x-amz-json-1.1"})
+
+
 def refusal(code: str, status: int = 400, headers: dict[str, str] | None = None) -> FakeResponse:
     return FakeResponse(
         status,
@@ -172,11 +176,11 @@ def test_p13_a_reply_line_carries_the_custody_fields(tmp_path: Path) -> None:
         ([page(["a"], "t1"), page(["b"], "t2"), page(["c"], "t1")], "repeated-token", "a second time on page 3"),
         ([lambda r: page([str(id(r))], f"t{id(r)}{r.body!r}")], "page-cap", "more than 5 pages"),
         ([page(["a"], "t1"), page(["a"])], "duplicate", "listed a twice"),
-        ([FakeResponse(200, b'{"logGroups": [', {"Content-Type": "application/x-amz-json-1.1"})], "malformed", "cut short"),
-        ([FakeResponse(200, b"", {"Content-Type": "application/x-amz-json-1.1"})], "malformed", "cut short"),
-        ([FakeResponse(200, b'["logGroups"]', {"Content-Type": "application/x-amz-json-1.1"})], "malformed", "cut short"),
-        ([FakeResponse(200, b"{}", {"Content-Type": "application/x-amz-json-1.1"})], "malformed", "answered without logGroups"),
-        ([FakeResponse(200, b'{"logGroups": [{"arn": "x"}]}', {"Content-Type": "application/x-amz-json-1.1"})], "malformed", "has no logGroupName"),
+        ([json_reply(b'{"logGroups": [')], "malformed", "cut short"),
+        ([json_reply(b"")], "malformed", "cut short"),
+        ([json_reply(b'["logGroups"]')], "malformed", "cut short"),
+        ([json_reply(b"{}")], "malformed", "answered without logGroups"),
+        ([json_reply(b'{"logGroups": [{"arn": "x"}]}')], "malformed", "has no logGroupName"),
         ([FakeResponse(200, b" " * 60_000, {})], "oversized", "larger than 50000 bytes"),
         ([ProtocolError("cut")], "unreachable", "the reply broke off"),
         ([ConnectionResetError()], "unreachable", "(3 attempts)"),
@@ -220,7 +224,8 @@ def test_a_list_that_says_more_without_a_token_is_truncated(tmp_path: Path) -> N
         """Users."""
         yield from aws.pages("iam", "list_users", rows="Users")
 
-    body = b"<ListUsersResponse><ListUsersResult><Users/><IsTruncated>true</IsTruncated></ListUsersResult></ListUsersResponse>"
+    result = b"<ListUsersResult><Users/><IsTruncated>true</IsTruncated></ListUsersResult>"
+    body = b"<ListUsersResponse>" + result + b"</ListUsersResponse>"
     assert Run(tmp_path, Script(FakeResponse(200, body, {"Content-Type": "text/xml"})), users).kind == "truncated"
 
 

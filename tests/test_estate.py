@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ class Baseline:
             other = alter(line)
             if other:
                 bodies["altered"] = other[1]
-                line = {**line, "status": other[0], "sha256": "altered", "headers": {"content-type": line["media"] or ""}}
+                headers = {"content-type": line["media"] or ""}
+                line = {**line, "status": other[0], "sha256": "altered", "headers": headers}
             lines[line["task"]].append(line)
 
         def wire(task: Task, caller: str) -> Wire:
@@ -182,6 +184,10 @@ def refusal(line: Mapping[str, Any]) -> tuple[int, bytes]:
     )
 
 
+def refused_if(operation: str, line: Mapping[str, Any]) -> tuple[int, bytes] | None:
+    return refusal(line) if line["op"] == operation else None
+
+
 def test_p1_deny_each_operation_in_turn(baseline: Baseline, capsys: pytest.CaptureFixture[str]) -> None:
     """No finding that rests on a refused reply is PASS or FAIL, and nothing disappears."""
     operations = sorted({line["op"] for line in baseline.ledger.lines} - {"sts:GetCallerIdentity"})
@@ -200,7 +206,7 @@ def test_p1_deny_each_operation_in_turn(baseline: Baseline, capsys: pytest.Captu
         tasks = [
             task for task in baseline.plan.tasks if task.dataset in needed or task.dataset == "aws.sts.caller-identity"
         ]
-        shards, findings = baseline.replay(lambda line: refusal(line) if line["op"] == operation else None, tasks)
+        shards, findings = baseline.replay(partial(refused_if, operation), tasks)
         now = {(f.check, f.resource, f.scope): f for f in findings}
         unread = {(f.check, f.scope) for f in findings if f.resource == ALL}
         mine = {check.id for check in checks}

@@ -65,5 +65,5 @@ def test_a_check_without_a_failing_example_is_flawed() -> None:
     ],
 )
 def test_a_broken_example_is_named_with_its_file(text: str) -> None:
-    with pytest.raises(ConfigError, match="examples/x.yaml holds an example that cannot be read"):
+    with pytest.raises(ConfigError, match=r"examples/x\.yaml holds an example that cannot be read"):
         list(examples.parse({"examples/x.yaml": text.encode()}, LIBRARY.checks))

@@ -164,9 +164,19 @@ def test_a_refused_value_raises_whatever_is_done_with_it() -> None:
     refused = Refused(GapKind.DENIED, "no", "x:Y")
     row = record({"a": {"b": DENIED}, "c": [DENIED]})
     for use in (
-        lambda: row["a"]["b"], lambda: row["a"].get("b"), lambda: list(row["a"].values()), lambda: dict(row["a"].items()), lambda: bool(refused),
-        lambda: refused == 1, lambda: refused["x"], lambda: list(refused), lambda: len(refused), lambda: "x" in refused, lambda: str(refused), lambda: row["c"][0]["x"],
-    ):  # fmt: skip
+        lambda: row["a"]["b"],
+        lambda: row["a"].get("b"),
+        lambda: list(row["a"].values()),
+        lambda: dict(row["a"].items()),
+        lambda: bool(refused),
+        lambda: refused == 1,
+        lambda: refused["x"],
+        lambda: list(refused),
+        lambda: len(refused),
+        lambda: "x" in refused,
+        lambda: str(refused),
+        lambda: row["c"][0]["x"],
+    ):
         with pytest.raises(Unavailable):
             use()
 

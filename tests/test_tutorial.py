@@ -22,7 +22,11 @@ def checkout(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / name, tmp_path / name)
     page = (ROOT / "docs" / "tutorial-check.md").read_text("utf8")
     written = re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert [name for name, _ in written] == ["checks/aws/sns_tutorial.py", "tests/checks/aws/sns_tutorial.yaml", "mappings/iso-27001/aws.sns.yaml"]
+    assert [name for name, _ in written] == [
+        "checks/aws/sns_tutorial.py",
+        "tests/checks/aws/sns_tutorial.yaml",
+        "mappings/iso-27001/aws.sns.yaml",
+    ]
     for name, text in written:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,5 +51,6 @@ def test_the_source_reads_a_real_api(checkout: Path, aws_world: AwsWorld) -> Non
     sns.create_topic(Name="orders", Attributes={"KmsMasterKeyId": "alias/aws/sns"})
     sns.create_topic(Name="debug")
     reading = aws_world.read_source(library.sources["aws.sns.tutorial-topics"])
-    verdicts = {row["TopicArn"].rpartition(":")[2]: str(library.checks["aws.sns.tutorial-encrypted"].function(row).outcome) for row in reading.rows}
+    encrypted = library.checks["aws.sns.tutorial-encrypted"].function
+    verdicts = {row["TopicArn"].rpartition(":")[2]: str(encrypted(row).outcome) for row in reading.rows}
     assert verdicts == {"orders": "PASS", "debug": "FAIL"}

@@ -124,7 +124,8 @@ def test_p4_an_empty_run_still_seals(ram: Path, signer: FileSigner) -> None:
 
 
 def test_p12_nothing_is_overwritten(sealed: Path, signer: FileSigner, ram: Path) -> None:
-    before = {path: path.read_bytes() for path in sealed.rglob("*") if path.is_file() and path.name not in ("lock", "index.sqlite")}
+    own = [path for path in sealed.rglob("*") if path.is_file() and path.name not in ("lock", "index.sqlite")]
+    before = {path: path.read_bytes() for path in own}
     with pytest.raises(UsageError, match="exists"):
         Store.create(sealed, origin=ORIGIN, signer=signer)
     with Store.open(sealed, signer=signer) as store:

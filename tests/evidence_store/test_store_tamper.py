@@ -21,7 +21,8 @@ ORIGIN = "evidence.acme.example/prod"
 
 
 def sealed_files(root: Path) -> list[str]:
-    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and p.name not in ("lock", "index.sqlite"))
+    derived = ("lock", "index.sqlite")
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and p.name not in derived)
 
 
 def names(found: Verification) -> set[str]:
