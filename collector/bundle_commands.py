@@ -28,7 +28,7 @@ def bundle(arguments: Arguments) -> int:
     """A bundle for an auditor; its fingerprint and its head are printed."""
     from collector.bundling import Selection, make
     from collector.period_commands import moment
-    from collector.signing import signer
+    from collector.signing import bucket, signer
     from evidence_store.__main__ import since_text
     from evidence_store.bundle import qr_terminal
     from evidence_store.store import Store
@@ -39,7 +39,7 @@ def bundle(arguments: Arguments) -> int:
     selection = Selection.of(config, _listed(arguments.controls), _listed(arguments.scopes))
     period = (moment(arguments.start), moment(arguments.end, end_of_day=True))
     signing = signer(config)
-    with Store.open(config.store.path, signer=signing) as store:
+    with Store.open(config.store.path, signer=signing, remote=bucket(config)) as store:
         built = make(
             config, store, signing, arguments.output, period,
             selection=selection, recipient=arguments.recipient, how=arguments.form, redact=arguments.redact,

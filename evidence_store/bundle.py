@@ -387,8 +387,8 @@ class _Bag:
             copies = copies if named is None else named
             for stream in withheld:
                 found = _exact(view, stream)
-                lines_ = _shown(found, lambda value, n=number, s=stream: keep(n, s, value))  # type: ignore[misc]
-                noted = _noting(lines_, wanted, number) if stream == layout.MANIFEST else lines_
+                exact = _shown(found, lambda value, n=number, s=stream: keep(n, s, value))  # type: ignore[misc]
+                noted = _noting(exact, wanted, number) if stream == layout.MANIFEST else exact
                 withheld[stream] += self._put_lines(form.run_file(number, stream), noted)
             if isinstance(view, RedactedRun) and "spans" in view.closing:
                 self._redacted(view, keep)

@@ -152,7 +152,9 @@ def _well_formed(model: Any, body: bytes) -> bool:
     in_body = shape is not None and any("location" not in member.serialization for member in shape.members.values())
     if not body:
         return not in_body
-    if "json" not in model.service_model.protocol or model.has_streaming_output:
+    payload = shape.members.get(shape.serialization.get("payload", "")) if shape is not None else None
+    is_text = payload is not None and payload.type_name == "string"  # a policy, as GetBucketPolicy answers it
+    if not is_text and ("json" not in model.service_model.protocol or model.has_streaming_output):
         return True
     try:
         return isinstance(orjson.loads(body), dict)

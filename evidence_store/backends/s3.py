@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 from evidence_store import layout
 from evidence_store.backends import ConflictError
 from evidence_store.errors import StoreError, TamperedError, UsageError
+from evidence_store.fs import disk_errors
 from evidence_store.log import LOG_LIMIT, RUN_ABORT, RUN_CLOSE, RUN_OPEN, Leaf, frame, frames, open_leaf
 
 COMPLIANCE = "COMPLIANCE"
@@ -131,9 +132,10 @@ class Bucket:
 
     def sync(self, root: Path) -> None:
         """The folder holds everything sealed here; a folder that does not exist yet is made."""
-        for name in ("", *layout.FOLDERS):
-            (root / name).mkdir(mode=0o700, parents=not name, exist_ok=True)
-        (root / layout.REMOTE).write_text(f"{self.uri}\n")
+        with disk_errors(root):
+            for name in ("", *layout.FOLDERS):
+                (root / name).mkdir(mode=0o700, parents=not name, exist_ok=True)
+            (root / layout.REMOTE).write_text(f"{self.uri}\n")
         seen = self._versions("")
         for stale in root.parent.glob(f".{root.name}.fetching-*"):
             shutil.rmtree(stale, ignore_errors=True)

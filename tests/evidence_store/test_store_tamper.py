@@ -235,6 +235,7 @@ def test_a_key_holder_cannot_make_the_log_contradict_itself(
         with monkeypatch.context() as patch:
             patch.setattr("evidence_store.writer.tell", lambda runs, leaf: None)
             patch.setattr("evidence_store.history.tell", lambda runs, leaf: None)
+            patch.setattr("evidence_store.keychain.KeyChain.take", lambda chain, leaf: None)
             patch.setattr(log, "KINDS", (*log.KINDS, kind))
             store._log.append(kind, facts, subject)
     found = verify_store(sealed, key=signer.keyid)
