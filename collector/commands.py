@@ -326,7 +326,10 @@ def report(arguments: Arguments) -> int:
         roots, witnesses = roots or who.roots, witnesses or who.witnesses
     verification = verify_store(path, key=key, tsa_roots=roots, witnesses=witnesses)
     with Store.open(path) as store:
-        data = from_run(store.run(arguments.run), verification, key=store.fingerprint, notes=store.notes())
+        shown = store.run(arguments.run)
+        before = [run.number for run in store.runs() if run.state == "complete" and run.number < shown.number]
+        earlier = store.run(before[-1]) if before else None
+        data = from_run(shown, verification, key=store.fingerprint, notes=store.notes(), earlier=earlier)
     if arguments.format == "html":
         target = arguments.output or Path(f"report-{data.run}.html")
         target.write_text(page.render(data), "utf8")

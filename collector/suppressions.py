@@ -130,7 +130,7 @@ def estate_changes(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, 
     rows: list[Row] = []
     for row in new:
         earlier = before.get(row["task"])
-        if earlier and earlier["basis"] == row["basis"] != "unproven" and earlier["root"] != row["root"]:
+        if earlier and "unproven" not in (earlier["basis"], row["basis"]) and earlier.get("root") != row.get("root"):
             told = (
                 f"{earlier['rows']} -> {row['rows']} records"
                 if earlier["rows"] != row["rows"]

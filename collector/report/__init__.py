@@ -17,7 +17,7 @@ import orjson
 from collector.controls import Result
 from collector.grades import graded
 from collector.model import GapKind, Outcome, Row
-from collector.suppressions import suppressed
+from collector.suppressions import estate_changes, suppressed
 
 OUTCOMES = (Outcome.ERROR, Outcome.UNKNOWN, Outcome.FAIL, Outcome.PASS, Outcome.SKIP)
 """Unread first: the order of every list in a report."""
@@ -230,15 +230,21 @@ class ReportData:
 
 
 def from_run(
-    run: SealedRun, verification: Verification | None, *, key: str = "", notes: Iterable[Mapping[str, Any]] = ()
+    run: SealedRun,
+    verification: Verification | None,
+    *,
+    key: str = "",
+    notes: Iterable[Mapping[str, Any]] = (),
+    earlier: SealedRun | None = None,
 ) -> ReportData:
-    """The report of a sealed run.
+    """The report of a sealed run; with an ``earlier`` one, also of how the estate changed since.
 
     ``key`` is the fingerprint of the key its store is signed with, ``notes`` are the leaves that record a fact.
     """
     return build(
         orjson.loads(run.plan()), run.opening, run.closing, run.replies(), run.results(), verification,
         run=run.number, state=run.state, key=key, notes=notes, absent=run.absent(),
+        earlier=[line for line in earlier.results() if line["kind"] == "population"] if earlier else (),
     )  # fmt: skip
 
 
@@ -255,6 +261,7 @@ def build(
     key: str = "",
     notes: Iterable[Mapping[str, Any]] = (),
     absent: Mapping[int, str] | None = None,
+    earlier: Iterable[Mapping[str, Any]] = (),
 ) -> ReportData:
     """The report of what a run sealed; without a verification its seal counts as not verified."""
     shelves: dict[str, list[Row]] = {"finding": [], "gap": [], "population": [], "certificate": [], "control": []}
@@ -277,7 +284,10 @@ def build(
         (*_lost(plan, populations, state), *gaps), tuple(populations), tuple(shelves["control"]),
         tuple(_without(line, "headers", *NOT_SEALED) | _why(line, absent or {}) for line in replies),
         tuple(shelves["certificate"]),
-        tuple(suppressed(plan, (note for note in notes if note["index"] <= closing.get("index", sys.maxsize)))),
+        (
+            *suppressed(plan, (note for note in notes if note["index"] <= closing.get("index", sys.maxsize))),
+            *estate_changes(earlier, populations),
+        ),
     )  # fmt: skip
 
 
