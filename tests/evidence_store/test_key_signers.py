@@ -189,7 +189,7 @@ def test_a_key_that_may_not_be_used_is_refused_with_the_operation(kms: tuple[str
     if kms[0] != "ministack":
         pytest.skip("moto enforces no policies here")
     arn = make(client)
-    iam = boto3.client("iam")
+    iam = boto3.session.Session().client("iam")
     user = "reader"
     iam.create_user(UserName=user)
     look = '{"Effect":"Allow","Action":"kms:GetPublicKey","Resource":"*"}'
