@@ -11,7 +11,6 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -261,14 +260,3 @@ def unurl64(text: str) -> bytes:
     if url64(data) != text:
         raise ValueError("not canonical base64url")
     return data
-
-
-def field_of(pieces: Sequence[object], field: int) -> int:
-    """The place of field ``field``, counted from 0, among the spans.
-
-    Raises:
-        IndexError: there is no such field.
-    """
-    if not 0 <= 2 * field + 1 < len(pieces):
-        raise IndexError(f"the reply has {len(pieces) // 2} fields")
-    return 2 * field + 1

@@ -93,7 +93,7 @@ class LogWriter:
             finally:
                 disk.close(handle, path)
             self.publish(tree)
-        except BaseException:
+        except BaseException:  # raised on, once nothing can follow what was not acknowledged
             # Also when a person interrupts: the next leaf must never follow one that was not acknowledged.
             self._failed = True
             if not self._published(tree.size):
