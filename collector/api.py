@@ -9,7 +9,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Literal, Protocol
 
-from collector.model import GapKind, Outcome, Record, Refused, Row, Unavailable, Verdict, instant
+from collector.model import GapKind, Outcome, Record, Refused, Row, Table, Unavailable, Verdict, instant
 from collector.paging import Cursor, Field, Link, Offset, Pager, Pages, Token
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Refused",
     "Row",
     "Source",
+    "Table",
     "Tls",
     "Token",
     "Unavailable",
@@ -253,7 +254,7 @@ class Check:
     severity: Severity
     datasets: tuple[str, ...]
     each: bool
-    """True: asked of every record; False: asked once of whole populations."""
+    """True: asked of every record of the first dataset, the others beside it; False: once of whole populations."""
     across: Across
     """For a question about whole populations: what it is answered once for."""
     params: Mapping[str, Any]
@@ -272,6 +273,11 @@ class Check:
     def description(self) -> str:
         """Its docstring: criteria, source, remedy."""
         return inspect.getdoc(self.function) or ""
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Datasets that stand whole beside each record, from everywhere they were read in the run."""
+        return self.datasets[1:] if self.each else ()
 
     def __call__(self, *rows: Any, as_of: datetime, params: Mapping[str, Any]) -> Verdict:
         keywords = {**self.params, **params}
@@ -313,6 +319,7 @@ def check(
     title: str,
     severity: Severity,
     each: str = "",
+    beside: tuple[str, ...] = (),
     over: tuple[str, ...] = (),
     across: Across = "account",
     aliases: tuple[str, ...] = (),
@@ -321,6 +328,9 @@ def check(
 ) -> Callable[[Callable[..., Verdict]], Check]:
     """Declare a function of one record (``each``) or of whole datasets (``over``) as the check ``id``.
 
+    A function of one record is also given a :class:`Table` for each dataset that stands ``beside`` it: whatever of
+    that dataset was read in the run, in whichever connection.
+
     Keyword-only arguments with a default are limits someone may change; ``as_of`` is the time of collection. A check
     that ``reconciles`` datasets it asks for speaks of the evidence: if it fails, nothing that rests on them passes.
     """
@@ -328,6 +338,8 @@ def check(
     def declare(function: Callable[..., Verdict]) -> Check:
         if bool(each) == bool(over):
             raise TypeError(f"check {id} names either each= or over=")
+        if beside and not each:
+            raise TypeError(f"check {id} names beside= without each=")
         if not set(reconciles) <= set(over):
             raise TypeError(f"check {id} reconciles a dataset it does not ask for with over=")
         if not inspect.getdoc(function):
@@ -345,7 +357,7 @@ def check(
             id,
             title,
             severity,
-            (each,) if each else tuple(over),
+            (each, *beside) if each else tuple(over),
             bool(each),
             across,
             keywords,

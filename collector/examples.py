@@ -1,8 +1,9 @@
 """Examples of what a check passes, fails and cannot know: its tests, its documentation, its proof that it can fail.
 
 An examples file (``tests/checks/aws/s3.yaml`` for ``checks/aws/s3.py``) maps a check id to a list of examples:
-``outcome`` (pass, fail, skip, unknown), the ``row`` (or ``rows``: dataset to list of rows, for a question about whole
-populations), and optionally ``reason`` (words its reason contains), ``params`` and ``as_of``.
+``outcome`` (pass, fail, skip, unknown), the ``row`` (with ``beside``, dataset to list of rows, where the check asks
+for some) or ``rows`` (likewise, for a question about whole populations), and optionally ``reason`` (words its reason
+contains), ``params`` and ``as_of``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import yaml
 from collector.api import Check
 from collector.errors import ConfigError
 from collector.judge import Bench, answer
-from collector.model import Outcome, instant, record
+from collector.model import Outcome, Table, instant, record
 
 AS_OF = "2026-06-01T00:00:00Z"
 """Time of collection of an example that names none."""
@@ -31,7 +32,7 @@ class Example:
     check: str
     outcome: Outcome
     rows: tuple[Any, ...]
-    """One record, or one list of records for each dataset of the check."""
+    """One record, if any with a list of records for each dataset beside it, or a list for each dataset."""
     reason: str = ""
     as_of: datetime = instant(AS_OF)  # noqa: RUF009 - a constant
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -39,8 +40,10 @@ class Example:
     def run(self, check: Check) -> tuple[Outcome, str]:
         """What the check says of it."""
         bench = Bench(self.as_of, {check.id: self.params})
-        rows = (record(self.rows[0]),) if check.each else tuple(iter([record(r) for r in rows]) for rows in self.rows)
-        return answer(check, rows, bench)
+        if check.each:
+            tables = [Table([record(row) for row in rows]) for rows in self.rows[1:]]
+            return answer(check, (record(self.rows[0]), *tables), bench)
+        return answer(check, tuple(iter([record(row) for row in rows]) for rows in self.rows), bench)
 
 
 class _Loader(yaml.CSafeLoader):
@@ -81,7 +84,10 @@ def parse(files: Mapping[str, bytes], checks: Mapping[str, Check], *, only_known
 
 
 def _example(check: Check, item: Mapping[str, Any]) -> Example:
-    rows = (item["row"],) if check.each else tuple(item["rows"][dataset] for dataset in check.datasets)
+    if check.each:
+        rows = (item["row"], *(item["beside"][dataset] for dataset in check.beside))
+    else:
+        rows = tuple(item["rows"][dataset] for dataset in check.datasets)
     as_of = instant(item.get("as_of", AS_OF))
     return Example(
         check.id, Outcome(item["outcome"].upper()), rows, item.get("reason", ""), as_of, item.get("params", {})

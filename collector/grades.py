@@ -48,7 +48,7 @@ def graded(
         needed = [
             basis
             for dataset in datasets.get(finding["check"], ())
-            for basis in bases.get((dataset, finding["scope"]), ())
+            for basis in bases.get((dataset, finding["scope"])) or bases.get((dataset, "run"), ())
         ]
         letter, reason = grade(finding, needed, anchored=anchored)
         rows.append({**finding, "grade": letter, "grade_reason": reason})

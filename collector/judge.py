@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -19,6 +19,7 @@ from collector.model import (
     Proof,
     Record,
     Shard,
+    Table,
     Traced,
     Unavailable,
     Verdict,
@@ -75,26 +76,24 @@ def judge(checks: Iterable[Check], shards: Sequence[Shard], bench: Bench) -> Ite
     for check in checks:
         if check.each:
             by_dataset.setdefault(check.datasets[0], []).append(check)
+    whole = {dataset: _Whole(dataset, shards, bench) for check in checks for dataset in check.beside}
     for shard in shards:
         if shard.task.dataset in by_dataset:
-            yield from _judge_shard(by_dataset[shard.task.dataset], shard, bench)
+            yield from _judge_shard(by_dataset[shard.task.dataset], shard, bench, whole)
     for check in checks:
         if not check.each:
             yield from _judge_over(check, shards, bench)
 
 
-def _judge_shard(checks: Sequence[Check], shard: Shard, bench: Bench) -> Iterator[Finding]:
+def _judge_shard(
+    checks: Sequence[Check], shard: Shard, bench: Bench, whole: Mapping[str, _Whole]
+) -> Iterator[Finding]:
     population = shard.population
     seen = False
     for read in read_rows(shard):
         seen = True
         for check in checks:
-            row = Traced(read.row)
-            about = read.key, shard.task.scope
-            stale = bench.stale(shard.task.dataset, read.row)
-            yield _ask(
-                check, (row,), bench, about, partial(read.refs_for, row.touched), (population,), partial(str, stale)
-            )
+            yield _ask_each(check, read, bench, shard, [whole[name] for name in check.beside])
     for check in checks:
         limits = bench.limits(check)
         if population.gap:
@@ -117,6 +116,63 @@ def _judge_shard(checks: Sequence[Check], shard: Shard, bench: Bench) -> Iterato
                 population.replies,
                 limits,
             )
+
+
+class _Whole:
+    """Whatever of a dataset was read in the run, kept once for all the records it stands beside."""
+
+    def __init__(self, dataset: str, shards: Sequence[Shard], bench: Bench) -> None:
+        self.dataset = dataset
+        self.shards = [shard for shard in shards if shard.task.dataset == dataset]
+        self._bench = bench
+        self._indexes: dict[str, dict[str, list[int]]] = {}
+
+    @cached_property
+    def reads(self) -> list[StoredRow]:
+        """Its rows, over all shards."""
+        return [read for shard in self.shards for read in read_rows(shard)]
+
+    @cached_property
+    def rows(self) -> list[Record]:
+        """The records."""
+        return [read.row for read in self.reads]
+
+    def table(self, look: _Look) -> Table:
+        """How one check sees it, about one record."""
+
+        def note(number: int | None, row: Traced | None) -> None:
+            if number is None or row is None:  # that there is none rests on all of it
+                look.refs.update(ref for shard in self.shards for ref in shard.population.replies)
+            else:
+                look.seen.append((self.reads[number], row))
+                look.stale = look.stale or self._bench.stale(self.dataset, row)
+
+        return Table(self.rows, indexes=self._indexes, note=note)
+
+
+@dataclass(slots=True)
+class _Look:
+    """What the answer about one record rests on beside it, noted while the check reads."""
+
+    stale: str
+    refs: set[int] = field(default_factory=set)
+    seen: list[tuple[StoredRow, Traced]] = field(default_factory=list)
+
+    def all_refs(self) -> tuple[int, ...]:
+        """The replies, in order."""
+        return tuple(sorted({*self.refs, *(ref for read, row in self.seen for ref in read.refs_for(row.touched))}))
+
+
+def _ask_each(check: Check, read: StoredRow, bench: Bench, shard: Shard, whole: Sequence[_Whole]) -> Finding:
+    about = read.key, shard.task.scope
+    if missing := [one.dataset for one in whole if not one.shards]:
+        reason = f"not read in this run: {', '.join(missing)}"
+        return Finding(check.id, *about, Outcome.UNKNOWN, reason, read.refs, bench.limits(check))
+    row = Traced(read.row)
+    look = _Look(bench.stale(shard.task.dataset, read.row), seen=[(read, row)])
+    populations = [shard.population, *(other.population for one in whole for other in one.shards)]
+    rows = (row, *(one.table(look) for one in whole))
+    return _ask(check, rows, bench, about, look.all_refs, populations, lambda: look.stale)
 
 
 def _judge_over(check: Check, shards: Sequence[Shard], bench: Bench) -> Iterator[Finding]:

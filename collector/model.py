@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -190,6 +190,62 @@ class Traced(Record):
         """Names and values; all are noted as read."""
         self.touched.update(self.keys())
         return super().items()
+
+
+class Table:
+    """A whole dataset that stands beside a record: to go through, or to find records in by a field."""
+
+    __slots__ = ("_indexes", "_note", "_rows")
+
+    def __init__(
+        self,
+        rows: Sequence[Record],
+        *,
+        indexes: dict[str, dict[str, list[int]]] | None = None,
+        note: Callable[[int | None, Traced | None], None] = lambda number, row: None,
+    ) -> None:
+        self._rows = rows
+        self._indexes: dict[str, dict[str, list[int]]] = {} if indexes is None else indexes
+        self._note = note
+
+    def __iter__(self) -> Iterator[Record]:
+        if not self._rows:
+            self._note(None, None)
+        return (self._told(number) for number in range(len(self._rows)))
+
+    def where(self, path: str, value: str) -> list[Record]:
+        """The records whose field is this text, or a list that holds it; the case of letters does not count.
+
+        ``path`` is the name of a field, or names with ``/`` between them.
+
+        Raises:
+            Unavailable: the field of some record was refused, so nobody knows which records these are.
+        """
+        if path not in self._indexes:
+            self._indexes[path] = self._indexed(path)
+        found = self._indexes[path].get(value.casefold(), [])
+        if not found:
+            self._note(None, None)
+        records = [self._told(number) for number in found]
+        for one in records:
+            one.get(path.partition("/")[0])
+        return records
+
+    def _indexed(self, path: str) -> dict[str, list[int]]:
+        index: dict[str, list[int]] = {}
+        for number, row in enumerate(self._rows):
+            held: Any = row
+            for name in path.split("/"):
+                held = held.get(name) if isinstance(held, Record) else None
+            for item in held if isinstance(held, list) else [held]:
+                if isinstance(item, str | int) and item != "":
+                    index.setdefault(str(item).casefold(), []).append(number)
+        return index
+
+    def _told(self, number: int) -> Traced:
+        row = Traced(self._rows[number])
+        self._note(number, row)
+        return row
 
 
 def _open(value: Any) -> Any:

@@ -200,9 +200,9 @@ def test_p8_the_examples_of_a_check_come_from_what_its_source_yields(dataset: st
     used = 0
     for example in EXAMPLES:
         check = LIBRARY.checks[example.check]
-        for name, rows in zip(check.datasets, example.rows, strict=True):
+        for number, (name, rows) in enumerate(zip(check.datasets, example.rows, strict=True)):
             if name == dataset:
-                for row in [rows] if check.each else rows:
+                for row in [rows] if check.each and not number else rows:
                     used += 1
                     problems += [f"{example.check}: {p}" for p in _differences(row, list(_rows(dataset)), dataset)]
     assert not problems, "\n".join(sorted(set(problems)))

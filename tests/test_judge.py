@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.api import Check, Record, Verdict, check, fail, ok, skip
+from collector.api import Check, Record, Table, Verdict, check, fail, ok, skip
 from collector.judge import ALL, NONE, Bench, judge
 from collector.model import Gap, GapKind, Outcome, Population, Refused, Shard, Task, Unavailable, record
 
@@ -205,3 +205,55 @@ def test_p19_stale_facts_conclude_nothing(tmp_path: Path) -> None:
     assert "does not say when it was true" in outcomes["silent"][1]
     assert outcomes["c"][0] == "PASS"
     assert said([shard(tmp_path, rows[1:])], any_big, bench=bench)[0][1] == "UNKNOWN"
+
+
+@check("t.a.owned", title="t", severity="low", each="t.a.things", beside=("t.a.owners",))
+def owned(thing: Record, owners: Table) -> Verdict:
+    """A thing has an owner."""
+    found = owners.where("has/things", thing["Name"])
+    return ok(f"owned by {', '.join(owner['Id'] for owner in found)}") if found else fail("nobody owns it")
+
+
+def owners(tmp: Path, rows: list[dict[str, Any]], gap: Gap | None = None) -> Shard:
+    return shard(tmp, rows, gap, dataset="t.a.owners")
+
+
+def test_whole_datasets_stand_beside_a_record_and_only_what_was_found_is_cited(tmp_path: Path) -> None:
+    things = shard(tmp_path, [{"Id": "a", "Name": "Cup"}, {"Id": "b", "Name": "Pan"}])
+    who = owners(tmp_path, [{"Id": "x"}, {"Id": "y", "has": {"things": ["cup", "jug"]}}, {"Id": "z", "has": None}])
+    findings = list(judge([owned], [things, who], BENCH))
+    assert [(f.resource, str(f.outcome), f.reason) for f in findings] == [
+        ("a", "PASS", "owned by y"), ("b", "FAIL", "nobody owns it"),
+    ]  # fmt: skip
+    assert [f.evidence for f in findings] == [(0, 1), (0, 1, 2)]
+    assert findings[0].proof
+    assert {p.task.dataset for p in findings[0].proof.populations} == {"t.a.things", "t.a.owners"}
+
+
+def test_p2_nothing_passes_beside_a_list_that_was_not_read_whole(tmp_path: Path) -> None:
+    things = shard(tmp_path, [{"Id": "a", "Name": "cup"}])
+    gap = Gap("t.a.owners", "c", GapKind.TRUNCATED, "no last page")
+    who = owners(tmp_path, [{"Id": "y", "has": {"things": ["cup"]}}], gap)
+    told = "the list is incomplete: no last page; seen here: PASS (owned by y)"
+    assert said([things, who], owned) == [("a", "UNKNOWN", told)]
+    assert said([things], owned) == [("a", "UNKNOWN", "not read in this run: t.a.owners")]
+
+
+def test_p2_a_refused_field_beside_a_record_leaves_the_answer_open(tmp_path: Path) -> None:
+    things = shard(tmp_path, [{"Id": "a", "Name": "cup"}])
+    who = owners(tmp_path, [{"Id": "y", "has": {"things": ["cup"]}}, {"Id": "z", "has": DENIED}])
+    assert said([things, who], owned) == [("a", "UNKNOWN", "could not be read: x:Get was refused")]
+
+
+def test_stale_facts_beside_a_record_conclude_nothing(tmp_path: Path) -> None:
+    things = shard(tmp_path, [{"Id": "a", "Name": "cup"}])
+    who = owners(tmp_path, [{"Id": "y", "has": {"things": ["cup"]}, "of": "2026-05-01T00:00:00Z"}])
+    bench = Bench(AS_OF, {}, fresh={"t.a.owners": ("of", 24)})
+    ((_, outcome, reason),) = said([things, who], owned, bench=bench)
+    assert outcome == "UNKNOWN"
+    assert "stale" in reason
+
+
+def test_beside_needs_each() -> None:
+    with pytest.raises(TypeError, match="beside= without each="):
+        check("t.a.x", title="t", severity="low", over=("t.a.things",), beside=("t.a.owners",))(any_big.function)
