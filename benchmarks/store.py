@@ -1,8 +1,9 @@
 """What a store costs: a year of daily runs is sealed, measured and verified; figures are ratios within one run.
 
-``python benchmarks/store.py [--runs 365] [--pages 100] [--results 20] [--big]``. The year is that of the issue: 10,000
-records of 860 bytes in pages of 100, 1 % of them change a day, and each reply names the request it answers.
-``--big`` verifies a store of 10 GB of bodies as well, and prints the memory that took.
+``python benchmarks/store.py [--runs 365] [--pages 100] [--results 20] [--unordered] [--big]``. The year is that of the
+issue: 10,000 records of 860 bytes in pages of 100, 1 % of them change a day, and each reply names the request it
+answers. ``--big`` verifies a store of 10 GB of bodies as well, and prints the memory that took. ``--unordered`` measures
+a month of the same records in another order each day, and nothing else.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ import sys, time
 from pathlib import Path
 from evidence_store.verify import verify_store
 started, cpu = time.perf_counter(), time.process_time()
-found = verify_store(Path(sys.argv[1]), key=sys.argv[2], read_data=sys.argv[3] == "all")
+path, key, depth = Path(sys.argv[1]), *sys.argv[2:]
+found = verify_store(path, key=key, read_data=depth == "all", chain_only=depth == "chain")
 wall, cpu = time.perf_counter() - started, time.process_time() - cpu
 assert found.ok, found.problems
 # Not ru_maxrss: that begins with the parent's.
@@ -70,28 +72,33 @@ def record(dice: random.Random, number: int) -> str:
     )
 
 
-def days(runs: int, pages: int) -> Iterator[list[bytes]]:
+def days(runs: int, pages: int, *, shuffled: bool = False) -> Iterator[list[bytes]]:
     """The bodies of each day."""
     dice = random.Random(20260101)
     records = [record(dice, number) for number in range(pages * RECORDS_A_PAGE)]
     for _ in range(runs):
         for number in dice.sample(range(len(records)), round(len(records) * CHANGED_A_DAY)):
             records[number] = record(dice, number)
+        order = dice.sample(records, len(records)) if shuffled else records
         yield [
-            ('{"Users":[' + ",".join(records[first : first + RECORDS_A_PAGE]) + "]}").encode()
+            ('{"Users":[' + ",".join(order[first : first + RECORDS_A_PAGE]) + "]}").encode()
             for first in range(0, len(records), RECORDS_A_PAGE)
         ]
 
 
-def seal(path: Path, runs: int, pages: int, results: int) -> list[float]:
-    """A store of so many runs; what the store took of each, in seconds."""
+def seal(path: Path, runs: int, pages: int, results: int, *, shuffled: str = "") -> list[float]:
+    """A store of so many runs; what the store took of each, in seconds.
+
+    With ``shuffled`` the records come in another order each day: "told" of a source that says so, or "untold".
+    """
     took = []
     with Store.create(path, origin="bench.example.org/store", signer=SIGNER) as store:
-        for bodies in days(runs, pages):
+        for bodies in days(runs, pages, shuffled=bool(shuffled)):
             started = time.perf_counter()
             run = store.begin({"trigger": "benchmark"}, b'{"plan":"benchmark"}')
             for page, body in enumerate(bodies):
                 line = {"task": "iam.users", "op": "iam:ListUsers", "params": {}, "region": "", "page": page}
+                line |= {"unordered": True} if shuffled == "told" else {}
                 sha256 = run.add_object(body, request=line)
                 run.add_reply({**line, "status": 200, "last": page == pages - 1, "sha256": sha256, "size": len(body)})
             findings = ({"kind": "finding", "check": f"aws.iam.check-{n}", "outcome": "PASS"} for n in range(results))
@@ -159,6 +166,19 @@ def year(folder: Path, runs: int, pages: int, results: int) -> None:
     print(f"memory to verify      {max(cost.peak_mb for cost in wholes):8.0f} MB")
 
 
+def unordered(folder: Path, runs: int, pages: int) -> None:
+    """Seal a month of a list that comes in another order each day, with and without a source that says so."""
+    sizes: dict[str, float] = {}
+    for shuffled in ("untold", "told"):
+        took = seal(folder / shuffled, runs, pages, 20, shuffled=shuffled)
+        packs = sorted((folder / shuffled).glob("runs/*/objects.pack"))
+        sizes[shuffled] = sum(pack.stat().st_size for pack in packs[1:]) / len(packs[1:])
+        cost = verify(folder / shuffled, "all")
+        costs = f"seal {statistics.median(took):.2f} s a run; verify {cost.wall_s:.2f} s, {cost.peak_mb:.0f} MB"
+        print(f"unordered, {shuffled:6}     {sizes[shuffled] / 1e6:8.2f} MB a day; {costs}")
+    print(f"                      {sizes['untold'] / sizes['told']:8.1f} times smaller")
+
+
 def big(folder: Path) -> None:
     """Verify 10 GB of bodies, and print the memory it took."""
     path = folder / "big"
@@ -186,9 +206,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=365)
     parser.add_argument("--pages", type=int, default=100)
     parser.add_argument("--results", type=int, default=20, help="result lines a run")
+    parser.add_argument("--unordered", action="store_true", help="a month of a list in another order each day, only")
     parser.add_argument("--big", action="store_true", help="verify 10 GB as well")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        if given.unordered:
+            unordered(Path(folder), 31, given.pages)
+            return
         year(Path(folder), given.runs, given.pages, given.results)
         if given.big:
             big(Path(folder))

@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify.add_argument("--since", metavar="WORDS_OR_NOTE", help="an earlier head that a bundle must extend")
     verify.add_argument("--max-stamp-lag-h", type=float, default=24, metavar="HOURS")
     verify.add_argument("--no-read-data", action="store_true", help="check log and manifests only, not every body")
+    verify.add_argument("--chain-only", action="store_true", help="log, signatures and sealed files; no line, no body")
     verify.add_argument("--json", action="store_true", help="print one JSON document")
     proven = commands.add_parser("verify-disclosure", help="say whether the proof of one reply or field holds")
     proven.add_argument("proof", type=Path, metavar="PROOF")
@@ -68,13 +69,14 @@ def _verify(given: argparse.Namespace) -> Verification:
         return verify_store(
             given.store,
             key=given.key,
-            read_data=not given.no_read_data,
+            read_data=not (given.no_read_data or given.chain_only),
+            chain_only=given.chain_only,
             tsa_roots=roots,
             max_stamp_lag_h=given.max_stamp_lag_h,
             witnesses=given.witness,
             against=given.against,
         )
-    if given.against or given.no_read_data:
+    if given.against or given.no_read_data or given.chain_only:
         raise UsageError("a bundle is always read whole, and held against an earlier head", "use --since WORDS_OR_NOTE")
     return verify_bundle(
         given.store,

@@ -13,8 +13,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from evidence_store import attachments, bundle_lines, layout, lines, merkle, sigstore, sshsig, words
 from evidence_store import bundle_format as form
-from evidence_store import bundle_lines, layout, lines, merkle, sigstore, sshsig, words
 from evidence_store.bundle_pack import pack_tar, pack_zip
 from evidence_store.bundle_verify import verify_bundle
 from evidence_store.dsse import Statement, open_envelope, sign_statement
@@ -48,6 +48,8 @@ EARLIER_LIMIT = 200
 
 Keep = Callable[[int, str, Mapping[str, Any]], bool]
 """Whether a line is shown: run number, ``manifest.ndjson`` or ``results.ndjson``, and the line."""
+KeepAttached = Callable[[Mapping[str, Any]], bool]
+"""Whether the bytes of an attachment are shown, by the predicate of its leaf."""
 View = SealedRun | RedactedRun
 Ask = Callable[[bytes], bytes]
 """Gives the time-stamp reply over some bytes; raises :class:`~evidence_store.errors.StampError`."""
@@ -152,6 +154,7 @@ def build(
     wish: Wish | None = None,
     shown: Mapping[int, View] | None = None,
     keep: Keep = lambda run, stream, line: True,
+    keep_attached: KeepAttached = lambda leaf: True,
     reports: Mapping[str, bytes] | None = None,
     ask: Ask | None = None,
     tsa_roots: bytes | None = None,
@@ -169,6 +172,7 @@ def build(
         wish: for whom, and what was selected.
         shown: the runs, as :func:`views` gave them; without it, as they were sealed.
         keep: what is shown of the lines; the rest stays as counted leaf hashes.
+        keep_attached: which attachments are shown; of the rest there is the leaf, and their number in the seal.
         reports: files for ``data/reports``, by name.
         ask: gives time stamps; with it, the bundle is worth nothing without them, and says so.
         tsa_roots: PEM roots of the authorities, put beside the keys for convenience.
@@ -200,7 +204,7 @@ def build(
     try:
         with disk_errors(draft):
             bag = _Bag(store, draft, chosen, signer, clock(), views(store, chosen) if shown is None else shown)
-            built = bag.fill(wish, keep, reports or {}, ask, tsa_roots, since)
+            built = bag.fill(wish, keep, reports or {}, ask, tsa_roots, since, keep_attached)
         found = verify_bundle(draft, key=signer.keyid, tsa_roots=tsa_roots, since=since)
         lasting = [problem for problem in found.problems if not problem.path.startswith("runs/")]
         if lasting:
@@ -264,12 +268,14 @@ class _Bag:
         ask: Ask | None,
         roots: bytes | None,
         since: str | None,
+        keep_attached: KeepAttached = lambda leaf: True,
     ) -> Built:
         """Write every file; the seal comes last."""
         head = head_of(self.store, self.chosen)
         chain = self._log(since)
         self._key_files(chain, roots)
         states, withheld = self._runs(keep)
+        left_out = self._attachments(keep_attached)
         for name, content in sorted(reports.items()):
             self._put(f"data/reports/{name}", content)
         facts = form.Facts(
@@ -278,6 +284,7 @@ class _Bag:
             self.chosen.start, self.chosen.end, head.root.hex(),
             {state: states.count(state) for state in ("complete", "aborted", "open")},
             withheld[layout.MANIFEST], withheld[layout.RESULTS], wish.controls, wish.scopes, ask is not None,
+            left_out,
         )  # fmt: skip
         self._put(form.BAGIT, form.BAGIT_TEXT)
         description = f"Sealed evidence, {facts.period[0]} to {facts.period[1]}"
@@ -294,14 +301,14 @@ class _Bag:
     # ------------------------------------------------------------------------------------------------------------ log
 
     def _log(self, since: str | None) -> KeyChain:
-        """Leaves of the range, leaves about keys outside it, checkpoints, what others attest, and the proof."""
+        """Leaves of the range, leaves that bear on it from outside, checkpoints, what others attest, and the proof."""
         start, end = self.chosen.start, self.chosen.end
         about_keys: dict[int, Leaf] = {}
         chain = self.store.key_chain
         for leaf in self.store.leaves:
             if start <= leaf.index < end:
                 self._put(form.entry_name(leaf.index, leaf.kind), leaf.data)
-            elif leaf.kind in (GENESIS, KEY_TRANSITION, KEY_REVOCATION, REDACTION):
+            elif leaf.kind in (GENESIS, KEY_TRANSITION, KEY_REVOCATION, REDACTION) or self._stated(leaf):
                 self._put(form.key_leaf_name(leaf.index, leaf.kind), leaf.data)
                 about_keys[leaf.index] = leaf
         marked = {start, end} - {0}
@@ -329,6 +336,12 @@ class _Bag:
         proof = form.Proof(self.store.origin, start, end, tuple(frontier.hashes), consistency, inclusion, earlier)
         self._put(form.PROOF, proof.file())
         return chain
+
+    def _stated(self, leaf: Leaf) -> bool:
+        """Whether a leaf is a person's word from before the range, or takes one back that the bundle shows."""
+        if leaf.kind not in attachments.STATED:
+            return False
+        return leaf.index < self.chosen.start or leaf.predicate.get("withdraws", self.chosen.end) < self.chosen.end
 
     def _earlier(self, since: str | None) -> list[int]:
         """Sizes below the range whose heads somebody outside may have kept: those of earlier bundles, and ``since``."""
@@ -399,6 +412,22 @@ class _Bag:
             self._put(path, self.store.run(wanted[sha256]).object(sha256))
         return states, withheld
 
+    def _attachments(self, keep: KeepAttached) -> int:
+        """The bytes of what people attached, as far as they are shown; how many are left out is returned."""
+        leaves = self.store.leaves
+        here = [leaf for leaf in leaves if self.chosen.start <= leaf.index < self.chosen.end or self._stated(leaf)]
+        found, erased = attachments.objects_in(here), attachments.erased_in(leaves)
+        shown = {
+            leaf.predicate["object"]["sha256"]
+            for leaf in here
+            if attachments.object_of(leaf) is not None and keep(leaf.predicate)
+        }
+        for sha256 in sorted(shown - erased.keys()):
+            if form.object_name(sha256) not in self._digests:
+                self._put(form.object_name(sha256), self.store.attached(sha256))
+        there = {sha256 for sha256 in found if form.object_name(sha256) in self._digests}
+        return len(found.keys() - there - erased.keys())
+
     def _redacted(self, view: RedactedRun, keep: Keep) -> None:
         """The public lines of replies with fields, and these replies without them."""
         roots: set[str] = set()
@@ -436,6 +465,7 @@ class _Bag:
             "organisation": facts.organisation or "(not named)", "recipient": facts.recipient or "(not named)",
             "start": facts.period[0], "end": facts.period[1], "namespace": form.NAMESPACE, "principal": form.PRINCIPAL,
             "replies": str(facts.withheld_replies), "results": str(facts.withheld_results),
+            "attachments": str(facts.withheld_attachments),
             "stamped": "and a time stamp" if facts.stamped else "without a time stamp",
         }  # fmt: skip
         guide = Template(here.joinpath("templates/VERIFY.md").read_text("utf8")).substitute(told)

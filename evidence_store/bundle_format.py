@@ -54,7 +54,7 @@ OBJECT = re.compile(r"data/objects/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 READABLE = re.compile(rf"data/(?:(?:code|mappings|examples)(?:/{_SEG})+|config/{_SEG})")
 REPORT = re.compile(rf"data/reports/{_SEG}")
 ENTRY = re.compile(r"log/entries/([0-9]{12})-([a-z][a-z-]{0,31})\.dsse\.json")
-KEY_LEAF = re.compile(r"keys/leaves/([0-9]{12})-(genesis|key-transition|key-revocation|redaction)\.dsse\.json")
+KEY_LEAF = re.compile(r"keys/leaves/([0-9]{12})-(genesis|key-transition|key-revocation|redaction|attachment|waiver)\.dsse\.json")
 NOTE = re.compile(r"log/checkpoints/([0-9]{12})\.note")
 TOKEN = re.compile(rf"log/checkpoints/([0-9]{{12}})\.note\.({NAME})\.tsr")
 COSIGNATURE = re.compile(r"log/checkpoints/([0-9]{12})\.note\.([0-9a-f]{8})\.cosig")
@@ -197,6 +197,8 @@ class Facts:
     """Scopes it was restricted to; empty for all."""
     stamped: bool = False
     """Whether a time stamp over the seal must be there."""
+    withheld_attachments: int = 0
+    """Attachments whose leaf is there and whose bytes are left out."""
 
     def predicate(self) -> dict[str, Any]:
         """As it is signed."""
@@ -209,7 +211,8 @@ class Facts:
             "period": {"from": self.period[0], "to": self.period[1]},
             "log": {"from": self.start, "to": self.end, "root": self.root},
             "runs": {state: self.runs[state] for state in ("complete", "aborted", "open")},
-            "withheld": {"replies": self.withheld_replies, "results": self.withheld_results},
+            "withheld": {"replies": self.withheld_replies, "results": self.withheld_results}
+            | ({"attachments": self.withheld_attachments} if self.withheld_attachments else {}),
             "selection": {"controls": list(self.controls), "scopes": list(self.scopes)},
             "timestamp": {"required": self.stamped},
         }
@@ -228,9 +231,10 @@ class Facts:
                 predicate["origin"], predicate["organisation"], predicate["recipient"], predicate["createdOn"],
                 (period["from"], period["to"]), log["from"], log["to"], log["root"], predicate["runs"],
                 withheld["replies"], withheld["results"], tuple(selection["controls"]), tuple(selection["scopes"]),
-                predicate["timestamp"]["required"],
+                predicate["timestamp"]["required"], withheld.get("attachments", 0),
             )  # fmt: skip
             counts = (facts.start, facts.end, facts.withheld_replies, facts.withheld_results, *facts.runs.values())
+            counts += (facts.withheld_attachments,)
             texts = (facts.origin, facts.organisation, facts.recipient, *facts.controls, *facts.scopes)
             good = all(type(count) is int and count >= 0 for count in counts) and type(facts.stamped) is bool
             good = good and all(type(text) is str for text in texts) and HEX256.fullmatch(facts.root) is not None

@@ -11,8 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from evidence_store import attachments, layout, merkle, sigstore, sshsig, words
 from evidence_store import bundle_format as form
-from evidence_store import layout, merkle, sigstore, sshsig, words
 from evidence_store.bundle_attested import Outsiders
 from evidence_store.bundle_lines import SPANS, STREAMS, LineSummary, Named, objects_of, readable
 from evidence_store.bundle_source import WHOLE, Entry, Limits, Source, open_source, printable
@@ -101,6 +101,8 @@ class Contents:
     policy: dict[str, Any] = field(default_factory=dict)
     erased: dict[str, int] = field(default_factory=dict)
     """Leaf that says so, by digest of a body that was erased."""
+    attached: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """File of its leaf, and size, by digest of what was attached."""
 
 
 def verify_bundle(
@@ -355,6 +357,8 @@ class _Check:
                 self._chain.take(leaf)
                 if leaf.kind == REDACTION:
                     self.found.erased |= dict.fromkeys(leaf.predicate["objects"], leaf.index)
+                if (attached := attachments.object_of(leaf)) is not None:
+                    self.found.attached[attached.sha256] = (name, attached.size)
         if self._chain is None:
             self.report("keys/leaves", "leaf 0 is missing")
             return
@@ -609,12 +613,13 @@ class _Check:
                 gone[self.found.erased[sha256]] = gone.get(self.found.erased[sha256], 0) + 1
             else:
                 self.report(form.object_name(sha256), f"is missing, though {where} names it")
+        self._attached(present, gone)
         for leaf, count in sorted(gone.items()):
             self.warnings.append(
                 f"{count} bodies were erased under leaf {leaf}: what rests on them cannot be re-performed"
             )
         for sha256 in present:
-            if bytes.fromhex(sha256) not in self._named.bodies:
+            if bytes.fromhex(sha256) not in self._named.bodies and sha256 not in self.found.attached:
                 self.report(form.object_name(sha256), "is named by nothing")
         for root, count in self._named.redacted.items():
             name = form.redacted_name(root.hex())
@@ -635,6 +640,24 @@ class _Check:
         for name, file in self.files.items():
             if form.READABLE.fullmatch(name) and copies.get(name) != file.sha256:
                 self.report(name, "is not what the newest plan names")
+
+    def _attached(self, present: set[str], gone: dict[int, int]) -> None:
+        """What people attached is there, was erased, or is left out and counted in the seal."""
+        left_out = 0
+        stated = self.found.facts.withheld_attachments if self.found.facts is not None else 0
+        for sha256, (name, size) in self.found.attached.items():
+            if sha256 in present:
+                if self.files[form.object_name(sha256)].size != size:
+                    self.report(form.object_name(sha256), f"has another size than {name} says")
+            elif sha256 in self.found.erased:
+                if bytes.fromhex(sha256) not in self._named.bodies:
+                    gone[self.found.erased[sha256]] = gone.get(self.found.erased[sha256], 0) + 1
+            else:
+                left_out += 1
+                if not stated:
+                    self.report(form.object_name(sha256), f"is missing, though {name} names it")
+        if stated != left_out and stated:
+            self.report(form.SEAL, "speaks of another number of attachments that are left out")
 
     # --------------------------------------------------------------------------------------------------- 6 time stamps
 
@@ -722,7 +745,7 @@ class _Check:
                 "period": f"{facts.period[0]} to {facts.period[1]}",
                 "range": f"leaves {facts.start} to {facts.end - 1}",
                 "runs": dict(facts.runs),
-                "withheld": {"replies": facts.withheld_replies, "results": facts.withheld_results},
+                "withheld": facts.predicate()["withheld"],
             }
             if facts.controls or facts.scopes:
                 told["selection"] = {"controls": list(facts.controls), "scopes": list(facts.scopes)}

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from io import BufferedReader
 from typing import Any
 
-from evidence_store import layout, pack, seal
+from evidence_store import attachments, layout, pack, seal
 from evidence_store.errors import UsageError
 from evidence_store.fs import open_file
 from evidence_store.log import REDACTION, Leaf
@@ -28,8 +28,9 @@ TEXT_LIMIT = 400
 
 
 def erase(
-    log: LogWriter, objects: Objects, sha256s: Sequence[str], *, basis: str, approved_by: str, named: Collection[str]
-) -> Leaf:
+    log: LogWriter, objects: Objects, sha256s: Sequence[str], *, basis: str, approved_by: str, named: Collection[str],
+    lists: Collection[str] = (),
+) -> Leaf:  # fmt: skip
     """The bodies are gone from every pack when this returns; the leaf that says so is given back.
 
     Args:
@@ -38,7 +39,7 @@ def erase(
         sha256s: what is to go.
         basis: why it must go, in words; it stays in the log for ever, so it names nobody.
         approved_by: who decided.
-        named: digests that replies name; nothing else can be erased.
+        named: digests that replies and attachments name; nothing else can be erased.
 
     Raises:
         UsageError: a body is not there, is no reply's, or the words are missing or too long.
@@ -50,9 +51,12 @@ def erase(
             f"{log.remote.uri} keeps every object under a compliance lock",
             "nothing is erased there before its retention ends; redact the bundle instead",
         )
-    if missing := [sha256 for sha256 in sha256s if not objects.has(sha256)]:
+    kept = {sha256 for sha256 in sha256s if (log.root / layout.attachment_name(sha256)).exists()}
+    if missing := [sha256 for sha256 in sha256s if sha256 not in kept and not objects.has(sha256)]:
         raise UsageError(f"no pack holds body {missing[0]}", "it was erased before, or never kept")
-    gone = frozenset(sha256s)
+    # The records of an unordered list are copies of what stands on its pages, and no reply names them.
+    copies = (sha256 for run in log.history.runs.values() for key, sha256 in run.lists.items() if key in lists)
+    gone = frozenset((*sha256s, *copies))
     packs: list[dict[str, Any]] = []
     subject: dict[str, str] = {}
     for run in [run for run in log.history.runs.values() if run.kept]:
@@ -77,6 +81,7 @@ def finish_erasure(log: LogWriter) -> None:
     Raises:
         StoreError: the disk refused.
     """
+    attachments.finish_erasure(log)
     for path in sorted((log.root / layout.SPOOL).iterdir()):
         name = f"{layout.SPOOL}/{path.name}"
         if not (found := layout.SPOOL_PACK.fullmatch(name)):
@@ -99,7 +104,7 @@ def _check(log: LogWriter, sha256s: Sequence[str], basis: str, approved_by: str,
         if not HEX256.fullmatch(sha256):
             raise UsageError(f"{sha256!r} is not a digest", "give the sha256 of a reply line")
         if sha256 not in named:
-            raise UsageError(f"no reply names body {sha256}", "give the sha256 of a reply line")
+            raise UsageError(f"no reply names body {sha256}", "give the sha256 of a reply line or of an attachment")
     for words, what in ((basis, "basis"), (approved_by, "approver")):
         if not words.strip() or len(words.encode()) > TEXT_LIMIT:
             raise UsageError(f"the {what} is empty or longer than {TEXT_LIMIT} bytes", "say it in one sentence")

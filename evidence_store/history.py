@@ -30,6 +30,7 @@ from evidence_store.log import (
 from evidence_store.merkle import Frontier
 from evidence_store.note import NOTE_LIMIT, Checkpoint, open_checkpoint
 from evidence_store.spelling import HEX256, b64, dump, load, unb64
+from evidence_store.unordered import LIST_KEY
 
 State = Literal["complete", "aborted", "open"]
 Report = Callable[[str, str], None]
@@ -65,6 +66,17 @@ class RunInfo:
     def objects(self) -> Any:
         """What the log says its pack holds: ``count`` and ``size``."""
         return self.closing.get("objects") if self.repacked is None else dict(self.repacked)
+
+    @property
+    def lists(self) -> Mapping[str, str]:
+        """Digest of the records of each unordered list, by list; both in hex."""
+        told = self.closing.get("lists")
+        found = told if isinstance(told, dict) else {}
+        return {
+            key: sha256
+            for key, sha256 in found.items()
+            if LIST_KEY.fullmatch(key) and isinstance(sha256, str) and HEX256.fullmatch(sha256)
+        }
 
     @property
     def kept(self) -> bool:

@@ -29,12 +29,19 @@ CREATE TABLE known (origin TEXT NOT NULL, runs INTEGER NOT NULL);
 
 Replies = Callable[[int], Iterable[Mapping[str, Any]]]
 """Gives the reply lines of a sealed run."""
+Lists = Callable[[int], Mapping[str, str]]
+"""Gives what the closing leaf of a sealed run says of its unordered lists: digest by :func:`list_key`, both in hex."""
 
 
 def request_key(line: Mapping[str, Any]) -> bytes:
     """What is the same for the same request on another day."""
     asked = orjson.dumps([line.get(name) for name in NAMES], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(asked).digest()[:16]
+
+
+def list_key(line: Mapping[str, Any]) -> bytes:
+    """What is the same for all pages of a list, on every day."""
+    return request_key({**line, "page": "all"})
 
 
 class Index:
@@ -46,13 +53,13 @@ class Index:
         self._fresh: dict[bytes, bytes] = {}
         self._database: sqlite3.Connection | None = None
 
-    def open(self, runs: Iterable[int], replies: Replies) -> None:
+    def open(self, runs: Iterable[int], replies: Replies, lists: Lists = lambda number: {}) -> None:
         """Take in what was sealed since it was last written; a file that is damaged or of another store is replaced."""
         numbers = sorted(runs)
         for attempt in (1, 2):
             try:
                 self._database = self._opened()
-                self._catch_up(numbers, replies)
+                self._catch_up(numbers, replies, lists)
                 return
             except (sqlite3.Error, OSError):
                 self.close()
@@ -60,11 +67,16 @@ class Index:
                     self._remove()
 
     def earlier(self, line: Mapping[str, Any]) -> str | None:
-        """Digest of the body this request gave last, in this run or an earlier one."""
+        """Digest of the body this request gave last, in this run or an earlier one; for a page of an unordered list,
+        that of the last run's list."""
         try:
-            key = request_key(line)
+            key = list_key(line) if line.get("unordered") else request_key(line)
         except TypeError:
             return None
+        return self.last(key)
+
+    def last(self, key: bytes) -> str | None:
+        """Digest of what was last noted under a key."""
         if (found := self._fresh.get(key)) is None and self._database is not None:
             try:
                 row = self._database.execute("SELECT sha256 FROM latest WHERE request = ?", (key,)).fetchone()
@@ -78,6 +90,10 @@ class Index:
         sha256, status = line.get("sha256"), line.get("status")
         if isinstance(sha256, str) and HEX256.fullmatch(sha256) and not (isinstance(status, int) and status >= 300):
             self._fresh[request_key(line)] = bytes.fromhex(sha256)
+
+    def note_list(self, key: bytes, sha256: str) -> None:
+        """Remember the records of an unordered list."""
+        self._fresh[key] = bytes.fromhex(sha256)
 
     def save(self, run: int) -> None:
         """Write down what was noted; the index knows everything up to this run."""
@@ -115,7 +131,7 @@ class Index:
             raise
         return database
 
-    def _catch_up(self, numbers: list[int], replies: Replies) -> None:
+    def _catch_up(self, numbers: list[int], replies: Replies, lists: Lists) -> None:
         assert self._database is not None
         known = self._database.execute("SELECT runs FROM known").fetchone()[0]
         if not isinstance(known, int) or known > max(numbers, default=0):
@@ -126,7 +142,9 @@ class Index:
             try:
                 for line in replies(number):
                     self.note(line)
-            except TamperedError:
+                for key, sha256 in lists(number).items():
+                    self.note_list(bytes.fromhex(key), sha256)
+            except (TamperedError, ValueError):
                 # Found and reported by verify; here it costs a difference.
                 self._fresh.clear()
             self.save(number)

@@ -23,6 +23,11 @@ SPOOLED_TRUST = "spool/trust.json"
 SPOOLED_REPLY = "spool/reply.tsr"
 """A time-stamp reply being written."""
 
+SPOOLED_ATTACHMENT = "spool/attachment"
+"""An attachment being written."""
+ATTACHMENTS = "attachments"
+"""What people attached, by digest; made when there is the first."""
+
 PLAN = "plan.json"
 MANIFEST = "manifest.ndjson"
 RESULTS = "results.ndjson"
@@ -43,6 +48,7 @@ COSIGNATURE_FILE = re.compile(r"log/checkpoints/([0-9]{12})\.note\.([0-9a-f]{8})
 """A witness' signature line over a checkpoint, by the key id of the witness."""
 CHAIN_FILE = re.compile(r"log/checkpoints/([0-9a-f]{64})\.(chain\.pem|crl)")
 """Certificates of a time-stamp authority, or its revocation list, by SHA-256: many tokens share one."""
+ATTACHMENT_FILE = re.compile(r"attachments/([0-9a-f]{64})")
 RUN_FOLDER = re.compile(rf"runs/({_RUN})")
 SPOOL_FOLDER = re.compile(rf"spool/({_RUN})")
 SPOOL_LINES = re.compile(rf"spool/({_RUN})\.ndjson")
@@ -77,6 +83,11 @@ def chain_name(sha256: str) -> str:
 def crl_name(sha256: str) -> str:
     """Path of a revocation list, as the authority's issuer publishes it."""
     return f"{CHECKPOINTS}/{sha256}.crl"
+
+
+def attachment_name(sha256: str) -> str:
+    """Path of what was attached."""
+    return f"{ATTACHMENTS}/{sha256}"
 
 
 def run_name(number: int) -> str:

@@ -34,9 +34,13 @@ KEY_REVOCATION = "key-revocation"
 REDACTION = "redaction"
 """Bodies were erased: the log keeps their digests, the basis and who approved."""
 EXPORT = "export"
-NOTED = (GAP, ANCHOR, "waiver", "config-change", "schedule", "pause", EXPORT)
+ATTACHMENT = "attachment"
+"""A person states something with a file or in words; or withdraws an earlier statement."""
+WAIVER = "waiver"
+"""A person lets a finding stand for a time; or takes that back."""
+NOTED = (GAP, ANCHOR, WAIVER, "config-change", "schedule", "pause", EXPORT)
 """Kinds that only record a fact."""
-KINDS = (GENESIS, RUN_OPEN, RUN_CLOSE, RUN_ABORT, KEY_TRANSITION, KEY_REVOCATION, REDACTION, *NOTED)
+KINDS = (GENESIS, RUN_OPEN, RUN_CLOSE, RUN_ABORT, KEY_TRANSITION, KEY_REVOCATION, REDACTION, ATTACHMENT, *NOTED)
 """Kinds this release understands; a log with any other is refused, not guessed at."""
 SET_BY_STORE = ("index", "recordedOn")
 

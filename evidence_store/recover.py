@@ -21,7 +21,7 @@ from evidence_store.merkle import Frontier, leaf_hash
 from evidence_store.objects import Objects
 from evidence_store.writer import LogWriter
 
-DRAFTS = (layout.SPOOLED_NOTE, layout.SPOOLED_REPLY, layout.SPOOLED_TRUST)
+DRAFTS = (layout.SPOOLED_NOTE, layout.SPOOLED_REPLY, layout.SPOOLED_TRUST, layout.SPOOLED_ATTACHMENT)
 ENDED = "the process ended before the run was closed"
 SPOOL_GONE = "the process ended before the run was closed, and its spool is gone"
 

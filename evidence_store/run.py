@@ -15,12 +15,13 @@ from evidence_store import layout, lines, pack
 from evidence_store.errors import ErasedError, StoreError, TamperedError, UsageError
 from evidence_store.fs import open_file, read_file
 from evidence_store.history import RunInfo, State
-from evidence_store.index import Index
+from evidence_store.index import Index, list_key
 from evidence_store.log import RUN_ABORT, RUN_CLOSE
 from evidence_store.objects import Objects
 from evidence_store.seal import seal_run
 from evidence_store.spans import SEED_LENGTH, Cut, Spans
 from evidence_store.spelling import HEX256
+from evidence_store.unordered import Lists
 from evidence_store.writer import LogWriter, own_and_given
 
 PLAN_LIMIT = 256 << 20
@@ -46,6 +47,7 @@ class RunWriter:
         self._replies = 0
         self._held: set[str] = set()
         self._seed: bytes | None = None
+        self._lists = Lists(pack.DELTA_LIMIT)
         self._pack = _Spool(log, log.root / layout.spool_name(number) / layout.PACK)
         self._lines = _Spool(log, log.root / layout.spool_lines_name(number))
 
@@ -57,7 +59,8 @@ class RunWriter:
         Args:
             data: the body, exactly as received.
             base: digest of an earlier body of the same request; the body is then kept as a difference to it.
-            request: the reply line it will belong to, as far as it is known; the base is then found by it.
+            request: the reply line it will belong to, as far as it is known; the base is then found by it. Where it
+                says ``unordered``, the body is a page of a list that comes in another order each time.
 
         Raises:
             StoreError: the run is over, the body is too long, or the disk refused.
@@ -67,15 +70,20 @@ class RunWriter:
         sha256 = hashlib.sha256(data).hexdigest()
         with self._lock:
             self._check_open()
+            if request is not None and request.get("unordered"):
+                self._lists.add(list_key(request), data)
             if sha256 in self._held or self._sealed(sha256) == data:
                 return sha256
             if base is None and request is not None:
                 base = self._index.earlier(request)
-            earlier = self._usable(base) if len(data) <= pack.DELTA_LIMIT else None
-            self._pack.write(pack.encode(data, sha256, earlier))
-            self._held.add(sha256)
-            self._objects.hold(sha256, data)
+            self._keep(data, sha256, base)
         return sha256
+
+    def _keep(self, data: bytes, sha256: str, base: str | None, limit: int = pack.CHAIN_LIMIT) -> None:
+        earlier = self._usable(base, limit) if len(data) <= pack.DELTA_LIMIT else None
+        self._pack.write(pack.encode(data, sha256, earlier))
+        self._held.add(sha256)
+        self._objects.hold(sha256, data)
 
     def add_reply(self, line: Mapping[str, Any]) -> int:
         """Keep one line of the manifest; return its number.
@@ -126,7 +134,10 @@ class RunWriter:
         Raises:
             StoreError: it could not be sealed; it is still open and can be closed again or aborted.
         """
-        return self._seal(RUN_CLOSE, closing, results)
+        with self._lock:
+            self._check_open()
+            lists = self._keep_lists()
+        return self._seal(RUN_CLOSE, own_and_given({"lists": lists}, closing) if lists else closing, results)
 
     def abort(self, reason: str, closing: Mapping[str, Any] | None = None) -> RunInfo:
         """The run is recorded as aborted; what was fetched is sealed with it, and no results are.
@@ -136,12 +147,24 @@ class RunWriter:
         """
         return self._seal(RUN_ABORT, own_and_given({"reason": reason}, closing or {}), ())
 
+    def _keep_lists(self) -> dict[str, str]:
+        """Keep the records of each unordered list; their digests by list."""
+        kept = {}
+        for key, data in self._lists.bodies():
+            sha256 = kept[key.hex()] = hashlib.sha256(data).hexdigest()
+            if sha256 not in self._held and self._sealed(sha256) != data:
+                # One less than the longest chain, so that the pages of the next run can stand on it.
+                self._keep(data, sha256, self._index.last(key), pack.CHAIN_LIMIT - 1)
+        return kept
+
     def _seal(self, kind: str, facts: Mapping[str, Any], results: Iterable[Mapping[str, Any]]) -> RunInfo:
         with self._lock:
             self._check_open()
             info = seal_run(self._log, self.number, kind, facts, results)
             self.release()
             self._objects.learn(self.number)
+            for key, sha256 in info.lists.items():
+                self._index.note_list(bytes.fromhex(key), sha256)
             self._index.save(self.number)
             self._ended(self.number)
             return info
@@ -165,9 +188,9 @@ class RunWriter:
                 return self._objects.body(sha256)
         return None
 
-    def _usable(self, base: str | None) -> tuple[str, bytes] | None:
+    def _usable(self, base: str | None, limit: int) -> tuple[str, bytes] | None:
         """A sealed body a difference can stand on, unless its chain is already long."""
-        if base is None or not self._objects.has(base) or self._objects.depth(base) >= pack.CHAIN_LIMIT:
+        if base is None or not self._objects.has(base) or self._objects.depth(base) >= limit:
             return None
         with suppress(TamperedError):
             body = self._objects.body(base)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from evidence_store import layout, rotation
+from evidence_store import attachments, layout, rotation
 from evidence_store.backends import ConflictError, Remote
 from evidence_store.backends.s3 import downloaded, uri_of
 from evidence_store.erase import erase
@@ -25,7 +25,7 @@ from evidence_store.history import (
     read_history,
     store_json,
 )
-from evidence_store.index import Index
+from evidence_store.index import Index, list_key
 from evidence_store.keychain import KeyChain
 from evidence_store.keys import PublicKey, Signer, fingerprint_of
 from evidence_store.log import ANCHOR, GAP, GENESIS, NOTED, RUN_ABORT, RUN_CLOSE, RUN_OPEN, Leaf
@@ -298,6 +298,33 @@ class Store:
             raise UsageError(f"{kind!r} is not a kind of leaf that can be appended", f"use one of {', '.join(NOTED)}")
         return log.append(kind, own_and_given({}, predicate), dict(subject or {})).index
 
+    def attach(self, facts: Mapping[str, Any], content: bytes) -> int:
+        """Keep what a person states or hands over, and record who does; the place of the leaf is returned.
+
+        Raises:
+            UsageError: it is empty, too long, or was erased before.
+            StoreError: the disk refused.
+        """
+        return attachments.attach(self._writable(), facts, content).index
+
+    def withdraw(self, index: int, facts: Mapping[str, Any]) -> int:
+        """Record that an attachment or a waiver no longer holds; the place of the leaf is returned.
+
+        Raises:
+            UsageError: leaf ``index`` is neither, or was withdrawn before.
+            StoreError: the disk refused.
+        """
+        return attachments.withdraw(self._writable(), index, facts).index
+
+    def attached(self, sha256: str) -> bytes:
+        """What was attached, by its digest.
+
+        Raises:
+            ErasedError: it was erased.
+            TamperedError: it is missing, or is not what was attached.
+        """
+        return attachments.content_of(self.root, self.leaves, sha256)
+
     @property
     def leaves(self) -> list[Leaf]:
         """All leaves that have a checkpoint."""
@@ -415,8 +442,11 @@ class Store:
         """
         log = self._writable()
         kept = [self.run(run.number) for run in self._history.runs.values() if run.kept]
-        named = {line["sha256"] for run in kept for line in run.replies() if line.get("sha256") in sha256s}
-        leaf = erase(log, self._objects, sha256s, basis=basis, approved_by=approved_by, named=named)
+        told = [line for run in kept for line in run.replies() if line.get("sha256") in sha256s]
+        lists = {list_key(line).hex() for line in told if line.get("unordered")}
+        named = {line["sha256"] for line in told}
+        named |= attachments.objects_in(self.leaves).keys() & set(sha256s)
+        leaf = erase(log, self._objects, sha256s, basis=basis, approved_by=approved_by, named=named, lists=lists)
         self._objects = Objects(self.root, [run.number for run in kept])
         return leaf.index
 
@@ -486,6 +516,7 @@ class Store:
             self._index.open(
                 [run.number for run in self._history.runs.values() if run.kept],
                 lambda number: self.run(number).replies(),
+                lambda number: self._history.runs[number].lists,
             )
         return self._index
 

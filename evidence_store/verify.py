@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from evidence_store import layout, lines, pack
+from evidence_store import attachments, layout, lines, pack
 from evidence_store.attested import check_chains, check_copies, check_cosignatures, check_freshness
 from evidence_store.backends.s3 import downloaded, uri_of
 from evidence_store.bodies import Bodies, Subset
@@ -34,10 +34,12 @@ from evidence_store.spelling import now, stamp, unstamp
 from evidence_store.tokens import TOKEN_LIMIT, Token, anchored, copies_named, token_digests
 
 LAG_LIMIT_H = 100_000
+SEALED_FILES = {layout.PLAN, layout.SEED, layout.MANIFEST + layout.PACKED, layout.RESULTS + layout.PACKED}
+"""Files of a run that are small beside its pack."""
 CLOCK_SKEW = timedelta(minutes=5)
 OTHER_FILES = (
     layout.NOTE_FILE, layout.TOKEN_FILE, layout.COSIGNATURE_FILE, layout.CHAIN_FILE,
-    layout.SPOOL_FILE, layout.SPOOL_LINES, layout.SPOOL_PACK,
+    layout.SPOOL_FILE, layout.SPOOL_LINES, layout.SPOOL_PACK, layout.ATTACHMENT_FILE,
 )  # fmt: skip
 PROBLEM_LIMIT = 1000
 """A store that is broken in more places is reported no further."""
@@ -97,6 +99,7 @@ def verify_store(
     *,
     key: str | None,
     read_data: bool = True,
+    chain_only: bool = False,
     subset: Subset | None = None,
     tsa_roots: bytes | None = None,
     max_stamp_lag_h: float = 24,
@@ -109,6 +112,8 @@ def verify_store(
         path: the store, a folder or ``s3://bucket/prefix``.
         key: fingerprint of the signer, obtained outside the store; without it nothing is authenticated.
         read_data: unpack and hash every body, not only the packs' headers.
+        chain_only: the log with all its signatures, and the digest of every sealed file but the packs: no line is read,
+            and no body.
         subset: only these of the bodies.
         tsa_roots: PEM root certificates of the time-stamp authorities.
         max_stamp_lag_h: a run that was stamped later than this is a problem, unless the store's own policy is stricter.
@@ -124,6 +129,7 @@ def verify_store(
                 copy,
                 key=key,
                 read_data=read_data,
+                chain_only=chain_only,
                 subset=subset,
                 tsa_roots=tsa_roots,
                 max_stamp_lag_h=max_stamp_lag_h,
@@ -143,7 +149,11 @@ def verify_store(
     history = check.history()
     if history is None:
         return check.outcome(None, False, ())
-    check.runs(history, read_data, subset)
+    attachments.check(root, history.leaves, check.listed, check.report, check.warnings.append, read_data=read_data)
+    if chain_only:
+        check.sealed_files(history)
+    else:
+        check.runs(history, read_data, subset)
     stamps = check.stamps(history, tsa_roots)
     cosignatures = check.cosignatures(history, cosigners)
     copies = tuple(check_copies(history, against, check.report, check.warnings.append))
@@ -164,6 +174,8 @@ class _Check:
         self.warnings: list[str] = []
         self.replies = 0
         self.bodies = 0
+        self.listed: list[str] = []
+        """All files and folders of the store."""
         self.erased: dict[int, int] = {}
         """Replies whose body was erased, by the leaf that says so."""
 
@@ -203,6 +215,7 @@ class _Check:
         with self.noting(layout.STORE):
             # Listed before the log is read: a writer at work has then logged all that was there but its newest run.
             listed += walk(self.root)
+        self.listed = [name for name, _ in listed]
         history = self._read()
         self.names(history, listed)
         if history is not None and history.tree.size > history.checkpoint.size:
@@ -230,10 +243,10 @@ class _Check:
         runs = history.runs if history else {}
         expected = {layout.run_name(run.number) for run in runs.values() if run.kept}
         files = {*layout.FILES, layout.LOCK, layout.INDEX, layout.REMOTE}
-        files |= {layout.SPOOLED_NOTE, layout.SPOOLED_REPLY, layout.SPOOLED_TRUST}
+        files |= {layout.SPOOLED_NOTE, layout.SPOOLED_REPLY, layout.SPOOLED_TRUST, layout.SPOOLED_ATTACHMENT}
         files |= {f"{run}/{name}" for run in expected for name in layout.RUN_FILES}
         files |= {f"{layout.run_name(run.number)}/{layout.SEED}" for run in runs.values() if layout.SEED in run.subject}
-        folders = {*layout.FOLDERS} | expected
+        folders = {*layout.FOLDERS, layout.ATTACHMENTS} | expected
         open_runs = [run.number for run in runs.values() if run.state == "open"]
         if _being_written(self.root):
             # A run gets its name before its leaf is written.
@@ -264,6 +277,23 @@ class _Check:
             which = f" {open_runs[-1]}" if open_runs else ""
             self.warnings.append(f"run{which} is open; what it holds is not sealed yet")
 
+    def sealed_files(self, history: History) -> None:
+        """Check the digest of every file that a leaf names, but for the packs."""
+        self.warnings.append("the chain only was checked: no line of a run was read, and no body")
+        for run in history.runs.values():
+            if run.kept:
+                self._statement(run)
+                for file in sorted(run.subject.keys() & SEALED_FILES):
+                    name = f"{layout.run_name(run.number)}/{file}"
+                    with self.noting(name), open_file(self.root, name) as opened:
+                        check_digest(opened, run.subject[file])
+
+    def _statement(self, run: RunInfo) -> None:
+        name = f"{layout.run_name(run.number)}/{layout.STATEMENT}"
+        with self.noting(name):
+            if read_file(self.root, name, ENVELOPE_LIMIT) != run.leaf:
+                raise ValueError(f"is not leaf {run.closing['index']} of the log")
+
     def runs(self, history: History, read_data: bool, subset: Subset | None) -> None:
         """Check the files of every sealed run, oldest first."""
         bodies = Bodies(self.root)
@@ -272,9 +302,7 @@ class _Check:
             if not run.kept:
                 continue
             folder = layout.run_name(run.number)
-            with self.noting(f"{folder}/{layout.STATEMENT}"):
-                if read_file(self.root, f"{folder}/{layout.STATEMENT}", ENVELOPE_LIMIT) != run.leaf:
-                    raise ValueError(f"is not leaf {run.closing['index']} of the log")
+            self._statement(run)
             with self.noting(f"{folder}/{layout.PLAN}"), open_file(self.root, f"{folder}/{layout.PLAN}") as file:
                 if os.fstat(file.fileno()).st_size > PLAN_LIMIT:
                     raise ValueError("is too long")

@@ -30,10 +30,10 @@ PREFIX = "https://affidavit.example/evidence/"
 NAMESPACE, PRINCIPAL = "evidence-bundle@affidavit.example", "evidence-store"
 WORDS_SHA256 = "2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda"
 KINDS = {
-    "genesis", "run-open", "run-close", "run-abort", "gap", "anchor", "waiver", "config-change", "export",
-    "redaction", "key-transition", "key-revocation",
+    "genesis", "run-open", "run-close", "run-abort", "gap", "anchor", "waiver", "config-change", "schedule", "pause",
+    "export", "attachment", "redaction", "key-transition", "key-revocation",
 }  # fmt: skip
-LINE_LIMIT, CHUNK = 16 << 20, 1 << 20
+LINE_LIMIT, CHUNK, ATTACHMENT_LIMIT = 16 << 20, 1 << 20, 64 << 20
 FILES_LIMIT, TOTAL_LIMIT, HELD_LIMIT, WITHHELD_LIMIT = 500_000, 64 << 30, 256 << 20, 10_000_000
 SKEW = timedelta(minutes=5)
 
@@ -778,7 +778,7 @@ RUN_FILE = re.compile(r"data/runs/([0-9]{8})/(plan\.json|manifest\.ndjson|result
 READABLE = re.compile("data/(?:(?:code|mappings|examples)(?:/%s)+|config/%s)" % (SEG, SEG))
 ENTRY = re.compile(r"log/entries/([0-9]{12})-([a-z][a-z-]{0,31})\.dsse\.json", re.ASCII)
 KEY_LEAF = re.compile(
-    r"keys/leaves/([0-9]{12})-(genesis|key-transition|key-revocation|redaction)\.dsse\.json", re.ASCII
+    r"keys/leaves/([0-9]{12})-(genesis|key-transition|key-revocation|redaction|attachment|waiver)\.dsse\.json", re.ASCII
 )
 NOTE = re.compile(r"log/checkpoints/([0-9]{12})\.note", re.ASCII)
 TOKEN = re.compile(r"log/checkpoints/([0-9]{12})\.note\.([a-z0-9][a-z0-9-]{0,31})\.tsr", re.ASCII)
@@ -953,7 +953,7 @@ class Check:
 
     def __init__(self, roots, lag, since):
         self.problems, self.warnings, self.files, self.facts = {}, [], {}, {}
-        self.bodies, self.redacted, self.withheld, self.erased = {}, {}, 0, {}
+        self.bodies, self.redacted, self.withheld, self.erased, self.attached = {}, {}, 0, {}, {}
         self.roots, self.lag, self.since = roots, lag, since
         self.keys = self.origin = self.head = self.seal = self.policy = None
         self.leaves, self.heads, self.runs, self.attested, self.stamped = [], {}, {}, [], []
@@ -1115,7 +1115,7 @@ class Check:
             self.report("log/entries", "leaf %d is missing" % hole)
         named = sorted([*found.values(), *apart.values()], key=lambda pair: pair[1].index)
         for name, leaf in named:
-            self.guard(name, self.take, leaf)
+            self.guard(name, self.take, name, leaf)
         if self.keys is None:
             self.report("keys/leaves", "leaf 0 is missing")
             return
@@ -1140,7 +1140,7 @@ class Check:
         else:
             apart[name] = (name, leaf)
 
-    def take(self, leaf):
+    def take(self, name, leaf):
         if leaf.index == 0:
             try:
                 said = leaf.predicate
@@ -1160,6 +1160,14 @@ class Check:
         if leaf.kind == "redaction":
             for sha256 in leaf.predicate["objects"]:
                 self.erased[sha256] = leaf.index
+        if leaf.kind == "attachment" and "withdraws" not in leaf.predicate:
+            one = leaf.predicate.get("object")
+            good = isinstance(one, dict) and set(one) == {"sha256", "size"} and type(one["size"]) is int
+            if not good or not is_hex(one["sha256"]) or not 0 < one["size"] <= ATTACHMENT_LIMIT:
+                raise Fault("does not say what was attached")
+            if leaf.subject.get("attachments/" + one["sha256"]) != one["sha256"]:
+                raise Fault("does not sign what was attached")
+            self.attached[one["sha256"]] = (name, one["size"])
 
     def key_files(self):
         current = self.keys.keys[-1]
@@ -1258,6 +1266,9 @@ class Check:
                 return isinstance(value, list) and all(isinstance(one, str) for one in value)
             return type(value) is form and (form is not int or value >= 0)
 
+        # Attachments that are left out are counted only where there are any: one spelling for each bundle.
+        if isinstance(said.get("withheld"), dict) and said["withheld"].get("attachments", 0) != 0:
+            shape["withheld"]["attachments"] = int
         if not fits(said, shape) or said["format"] != FORMAT or not is_hex(said["log"]["root"]):
             raise Fault("does not state the facts of a bundle of this format")
         when(said["createdOn"])
@@ -1377,7 +1388,7 @@ class Check:
                 counts["open" if ending is None else "complete" if ending.kind == "run-close" else "aborted"] += 1
             if counts != self.seal["runs"]:
                 self.report(SEAL, "speaks of other runs than the log")
-            if list(self.seal["withheld"].values()) != list(hidden.values()):
+            if [self.seal["withheld"][name] for name in ("replies", "results")] != list(hidden.values()):
                 self.report(SEAL, "speaks of another number of withheld lines")
             begin, end = when(self.seal["period"]["from"]), when(self.seal["period"]["to"])
             if not any(begin <= leaf.recorded_on < end for leaf in self.leaves):
@@ -1463,6 +1474,22 @@ class Check:
         elif not stream.withheld and (file.sha256, file.size) != (ending.subject.get(kind), facts.get("size")):
             raise Fault("is not what was sealed")
 
+    def attachments(self, present):
+        """What people attached is there, was erased, or is left out and counted in the seal."""
+        stated = self.seal["withheld"].get("attachments", 0) if self.seal is not None else 0
+        left_out = 0
+        for sha256, (where, size) in self.attached.items():
+            name = "data/objects/%s/%s" % (sha256[:2], sha256)
+            if sha256 in present:
+                if self.files[name].size != size:
+                    self.report(name, "has another size than %s says" % where)
+            elif sha256 not in self.erased:
+                left_out += 1
+                if not stated:
+                    self.report(name, "is missing, though %s names it" % where)
+        if stated and stated != left_out:
+            self.report(SEAL, "speaks of another number of attachments that are left out")
+
     def objects(self, kept):
         present = {found[2] for _, found in self.matching(OBJECT)}
         gone = {}
@@ -1473,10 +1500,14 @@ class Check:
                 gone[self.erased[sha256]] = gone.get(self.erased[sha256], 0) + 1
             else:
                 self.report("data/objects/%s/%s" % (sha256[:2], sha256), "is missing, though %s names it" % where)
+        for sha256 in self.attached:
+            if sha256 in self.erased and sha256 not in present and sha256 not in self.bodies:
+                gone[self.erased[sha256]] = gone.get(self.erased[sha256], 0) + 1
         for leaf, count in sorted(gone.items()):
             text = "%d bodies were erased under leaf %d: what rests on them cannot be re-performed"
             self.warnings.append(text % (count, leaf))
-        for sha256 in present - set(self.bodies):
+        self.attachments(present)
+        for sha256 in present - set(self.bodies) - set(self.attached):
             self.report("data/objects/%s/%s" % (sha256[:2], sha256), "is named by nothing")
         for root, count in self.redacted.items():
             name = "data/redacted/%s/%s.json" % (root[:2], root)

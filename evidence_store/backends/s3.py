@@ -44,7 +44,7 @@ NEEDED = {
 """Permissions by whether something is written."""
 LEAF = re.compile(r"log/entries/([0-9]{12})\.dsse\.json")
 RUN_FILE = re.compile(r"runs/([0-9]{8})/([a-z][a-z0-9.-]{0,63})")
-BESIDE = (layout.NOTE_FILE, layout.TOKEN_FILE, layout.COSIGNATURE_FILE, layout.CHAIN_FILE)
+BESIDE = (layout.NOTE_FILE, layout.TOKEN_FILE, layout.COSIGNATURE_FILE, layout.CHAIN_FILE, layout.ATTACHMENT_FILE)
 RENEWED = (layout.TRUST,)
 """Convenience copies: written anew when the log says something new, and checked against it."""
 URI = re.compile(r"s3:/{1,2}([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
@@ -154,6 +154,7 @@ class Bucket:
                 (fetched / folder).rename(root / folder)
             for name in wanted:
                 _sync_file(fetched / name)
+                (root / name).parent.mkdir(mode=0o700, exist_ok=True)
                 (fetched / name).rename(root / name)
         except OSError as error:
             raise StoreError(

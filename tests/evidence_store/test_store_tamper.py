@@ -301,3 +301,22 @@ def test_no_splice_passes_and_none_escapes_as_another_exception(
             pass
     finally:
         (fuzzed / name).write_bytes(good)
+
+
+def test_the_chain_alone_shows_every_altered_file_but_the_packs_and_says_what_it_left_out(
+    small: Path, signer: FileSigner
+) -> None:
+    whole = verify_store(small, key=signer.keyid, chain_only=True)
+    assert whole.ok
+    assert any("no line of a run was read, and no body" in warning for warning in whole.warnings)
+    missed = set()
+    for name in sealed_files(small):
+        good = (small / name).read_bytes()
+        (small / name).write_bytes(bytes([*good[:-1], good[-1] ^ 1]))
+        found = verify_store(small, key=signer.keyid, chain_only=True)
+        if found.ok:
+            missed.add(name)
+        else:
+            assert name in names(found)
+        (small / name).write_bytes(good)
+    assert missed == {"runs/00000001/objects.pack"}

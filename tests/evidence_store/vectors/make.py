@@ -166,7 +166,7 @@ def good(folder: Path, work: Path) -> Iterator[Vector]:
     Store.create(work / "personal", origin=ORIGIN, signer=A, clock=clock).close()
     with Store.open(work / "personal", signer=A, clock=clock) as store:
         run = store.begin({}, b"{}")
-        for number in range(3):
+        for number in (0, 1, 2, 1):  # the same answer comes twice
             body = b'{"name":"person%d","id":%d}' % (number, number)
             cut = Cut("json", ((8, 17),))
             spans = run.add_spans(body, cut) if number else {}
@@ -174,6 +174,7 @@ def good(folder: Path, work: Path) -> Iterator[Vector]:
         run.close([{"kind": "finding", "check": "c", "resource": "person1", "outcome": "PASS"}], {})
         sealed(store, folder / "redacted", redact=True)
         sealed(store, folder / "not-redacted")
+    yield from stated(folder, work)
     for name in (
         "plain", "plain.zip", "plain.tar.zst", "withheld", "from-the-middle", "erased-later", "run-still-open",
         "redacted", "not-redacted",
@@ -185,6 +186,31 @@ def good(folder: Path, work: Path) -> Iterator[Vector]:
     for name, key in (("plain", None), ("plain.zip", None)):
         copy = shutil.copytree if (folder / name).is_dir() else shutil.copy
         yield Vector(Path(copy(folder / name, folder / f"no-pin-{name}")).name, UNKNOWN_SIGNER, key)
+
+
+def stated(folder: Path, work: Path) -> Iterator[Vector]:
+    """Bundles with what people stated: in the range, before it, left out, erased; and a timetable with a pause."""
+    clock = Clock(FEBRUARY)
+    said = {"name": "policy.pdf", "controls": ["A.5.1"], "by": "J. Doe"}
+    with history(work / "stated", clock) as store:
+        store.append("schedule", {"zone": "UTC", "schedules": []})
+        store.append("pause", {"from": "2026-02-03", "to": "2026-02-04", "by": "J. Doe", "reason": "move"})
+        store.append("waiver", {"check": "x", "resource": "y", "until": "2026-05-01", "by": "J. Doe"})
+        policy = store.attach(said, b"the policy")
+        store.attach({**said, "name": "shared.json"}, b'{"Users":[]}')
+        store.attach({**said, "name": "to-be-erased.txt"}, b"a name that must go")
+        sealed(store, folder / "stated")
+        sealed(store, folder / "stated.zip", how="zip")
+        sealed(store, folder / "stated-left-out", keep_attached=lambda leaf: leaf["name"] == "shared.json")
+        clock.time = MARCH + timedelta(days=3)
+        collect(store, 2)
+        store.withdraw(policy, {"by": "J. Doe", "reason": "replaced"})
+        sealed(store, folder / "stated-before", start=MARCH)
+        erased = hashlib.sha256(b"a name that must go").hexdigest()
+        store.erase([erased], basis="request", approved_by="officer")
+        sealed(store, folder / "stated-and-erased")
+    for name in ("stated", "stated.zip", "stated-left-out", "stated-before", "stated-and-erased"):
+        yield Vector(name, VERIFIED)
 
 
 def bad(folder: Path, work: Path) -> Iterator[Vector]:
@@ -291,6 +317,15 @@ def bad(folder: Path, work: Path) -> Iterator[Vector]:
     )
     yield insider("redacted-reply-missing", lambda made: (made / redacted).unlink(), "redacted")
     yield insider("redacted-stream-missing", lambda made: next(made.rglob("spans.ndjson")).unlink(), "redacted")
+    policy = form.object_name(hashlib.sha256(b"the policy").hexdigest())
+    yield insider("attachment-missing", lambda made: (made / policy).unlink(), "stated")
+    yield insider(
+        "attachment-missing-and-others-counted", lambda made: (made / policy).unlink(), "stated", withheld_attachments=2
+    )
+    yield insider("attachments-counted-and-there", lambda made: None, "stated", withheld_attachments=1)
+    yield insider("attachments-not-counted", lambda made: None, "stated-left-out", withheld_attachments=0)
+    yield insider("waiver-from-before-missing",
+                  lambda made: next(made.glob("keys/leaves/*-waiver.*")).unlink(), "stated-before")  # fmt: skip
     yield from archives(folder)
 
 
