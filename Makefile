@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 	$(BIN)/affidavit demo
 
 test: $(VENV)/.dev $(VENV)/.tools servers
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

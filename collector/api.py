@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from collector.model import GapKind, Outcome, Record, Refused, Row, Table, Unavailable, Verdict, instant
-from collector.paging import Cursor, Field, Link, Offset, Pager, Pages, Token
+from collector.paging import Cursor, Field, Link, Newest, Offset, Pager, Pages, Token
 
 __all__ = [
     "Aws",
@@ -20,14 +21,19 @@ __all__ = [
     "GapKind",
     "Host",
     "Http",
+    "Kubernetes",
+    "Ldap",
     "Link",
+    "Newest",
     "Offset",
     "Pages",
     "Record",
     "Redaction",
     "Refused",
+    "Registers",
     "Row",
     "Source",
+    "Sql",
     "Table",
     "Tls",
     "Token",
@@ -106,10 +112,27 @@ class Http(Protocol):
 
     Words in braces in a path (``/users/{userId}/factors``) are filled from the parameters, the rest of the parameters
     is the query. ``rows`` names the list in the body (``value``, ``data/items``), or is empty where the body is it.
+    ``absent`` holds statuses, error codes and patterns of the vendor's sentence (``"Branch not protected*"``) that mean
+    that there is none.
     """
 
-    def get(self, path: str, /, *, absent: Sequence[int | str] = (), **params: Any) -> Any:
-        """One reply, now; ``None`` for an ``absent`` status or error code. A refusal ends the source."""
+    account: str
+    """Organisation or group that is read, as configured; empty where the connection names none."""
+
+    def get(
+        self,
+        path: str,
+        /,
+        *,
+        absent: Sequence[int | str] = (),
+        headers: Mapping[str, str] = MappingProxyType({}),
+        part: bool = False,
+        **params: Any,
+    ) -> Any:
+        """One reply, now; ``None`` for an ``absent`` status or error code. A refusal ends the source.
+
+        ``headers`` go on record; ``part`` takes the first page of a list, for what it says of the whole: a count.
+        """
 
     def attempt(self, path: str, /, *, absent: Sequence[int | str] = (), **params: Any) -> Any:
         """One reply, deferred, to be put in a row; ``None`` where ``absent``. A refusal makes its checks UNKNOWN."""
@@ -131,6 +154,127 @@ class Http(Protocol):
 
     def ahead(self, items: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         """The tuples in order with deferred parts awaited, several under way; a refused part ends the source."""
+
+    def now(self) -> datetime:
+        """The time of asking, on record: for the period of a list of events."""
+
+
+class Ldap(Protocol):
+    """What a source may ask of a directory: only searches. Filters are spelt as RFC 4515 does.
+
+    A row is ``{"dn": ..., attribute: [values]}`` with the names as they were asked for; values are text, or
+    ``{"base64": ...}`` where they are none. Each of the ``attributes`` is one that every entry has: where it did not
+    come it may not be read, and stands as refused. Each of ``optional`` is an empty list where the server lists the
+    entry as having none; in Active Directory, where its ``witness`` came, an attribute that every such entry has under
+    the same property set (MS-ADA). Else it stands as refused, too: what may not be seen looks like what is not there.
+    """
+
+    base: str
+    """Name of the entry under which everything is read."""
+
+    def entries(
+        self,
+        filter: str,  # noqa: A002
+        *,
+        attributes: Sequence[str],
+        optional: Sequence[str] = (),
+        witness: Mapping[str, str] | None = None,
+        base: str = "",
+        scope: str = "subtree",
+    ) -> Iterator[Row]:
+        """Every entry that matches, to the last page; breaks off as a gap otherwise."""
+
+    def attempt_entries(
+        self,
+        filter: str,  # noqa: A002
+        *,
+        attributes: Sequence[str],
+        optional: Sequence[str] = (),
+        witness: Mapping[str, str] | None = None,
+        base: str = "",
+        scope: str = "subtree",
+    ) -> Any:
+        """A whole list, deferred: to be put in a row."""
+
+    def entry(self, base: str, *, attributes: Sequence[str]) -> Row:
+        """One entry, now; what the server says of itself where ``base`` is empty. A refusal ends the source."""
+
+    def whoami(self) -> str:
+        """The identity the server knows us by; empty where it does not tell."""
+
+    def attempt_anonymous_search(self) -> Any:
+        """``resultCode`` and ``entries`` of a search by nobody, to be put in a row."""
+
+    def attempt_clear_bind(self) -> Any:
+        """``connected`` and ``resultCode`` of an invented name and password without TLS, to be put in a row."""
+
+
+class Sql(Protocol):
+    """What a source may ask of a database: one SELECT or SHOW at a time, spelt as a constant, never a change.
+
+    Words behind a colon (``WHERE name = :name``) are filled from the parameters. A row is what the columns are called:
+    numbers and truth values as such, moments RFC 3339 in UTC, everything else text. Tables after FROM and JOIN are
+    declared as permissions, ``SELECT ON pg_roles``.
+    """
+
+    def rows(self, sql: str, /, **params: Any) -> Iterator[Any]:
+        """Every row of the result, which is complete. A refusal ends the source."""
+
+    def attempt_rows(self, sql: str, /, **params: Any) -> Any:
+        """All rows as one list, deferred, to be put in a row. A refusal makes its checks UNKNOWN."""
+
+    def ahead(self, items: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """The tuples in order with deferred parts awaited, several under way; a refused part ends the source."""
+
+
+class Registers(Protocol):
+    """What a source may ask of the organisation's own registers: files of a folder, nothing else.
+
+    A row has every column of the schema in ``collector/registers/schema``: text as it stands in the cell, ``None`` for
+    an empty cell, a list for a column of words.
+    """
+
+    def table(self, name: str) -> Iterator[Row]:
+        """The rows of ``name.csv``; a row with a fault, like a file that is absent, makes the whole list a gap."""
+
+    def documents(self) -> Iterator[tuple[Row, str]]:
+        """Every document with a head, and every row of documents.csv, with its text; empty where that is elsewhere."""
+
+    def now(self) -> datetime:
+        """The time of asking, on record: for the period of a list of occurrences."""
+
+
+class Kubernetes(Protocol):
+    """What a source may ask of a cluster: only GET, and each list at one revision.
+
+    Objects come as the API server sends them, with ``Key`` (``namespace/name``) and without ``fieldsV1``. Secrets and
+    ConfigMaps can be asked for with ``metadata_only`` and in no other way.
+    """
+
+    def get(self, path: str, /, *, absent: Sequence[int | str] = (), **params: Any) -> Any:
+        """One reply, now; ``None`` for an ``absent`` status or reason. A refusal ends the source."""
+
+    def attempt(self, path: str, /, *, absent: Sequence[int | str] = (), **params: Any) -> Any:
+        """One reply, deferred, to be put in a row; ``None`` where ``absent``. A refusal makes its checks UNKNOWN."""
+
+    def pages(
+        self, path: str, /, *, metadata_only: bool = False, absent: Sequence[int | str] = (), **params: Any
+    ) -> Iterator[Any]:
+        """The objects of a list, to its last page, all of one revision; breaks off as a gap otherwise."""
+
+    def attempt_all(
+        self, path: str, /, *, metadata_only: bool = False, absent: Sequence[int | str] = (), **params: Any
+    ) -> Any:
+        """A whole list, deferred: to be put in a row."""
+
+    def extension(self, group: str, resource: str, versions: Sequence[str]) -> Iterator[Any]:
+        """The objects of an API group that a cluster may lack, in the first of ``versions`` it serves."""
+
+    def served(self, group: str) -> list[str]:
+        """The versions in which the cluster serves an API group; none where it lacks the group."""
+
+    def count(self, path: str, /) -> Any:
+        """The first page of a list of one, as metadata, with what the server counts after it."""
 
     def now(self) -> datetime:
         """The time of asking, on record: for the period of a list of events."""
@@ -229,7 +373,12 @@ class Source:
     fresh: str = ""
     """Field with the time its facts are of, where that is not the time of collection."""
     max_age_h: int = 0
-    """Hours after which such a fact is stale: nothing is concluded from it."""
+    """Hours after which such a fact is stale: nothing is concluded from it. Without ``fresh``, hours after which what
+    was read no longer tells how things stand; 0 for what the configuration says of all."""
+    window_days: int = 0
+    """Days of events that a list over a period goes back; 0 where its definition says it in words only."""
+    unordered: str = ""
+    """Operation whose list comes in another order each time: of it the store keeps what changed in the records."""
 
     @property
     def connection(self) -> str:
@@ -260,6 +409,8 @@ class Check:
     params: Mapping[str, Any]
     """Limits someone may change, with their defaults."""
     wants_as_of: bool
+    wants_scope: bool
+    """Whether it is told where the record was read: ``connection[/account][/region]``."""
     aliases: tuple[str, ...]
     retired: str
     function: Callable[..., Verdict]
@@ -279,10 +430,12 @@ class Check:
         """Datasets that stand whole beside each record, from everywhere they were read in the run."""
         return self.datasets[1:] if self.each else ()
 
-    def __call__(self, *rows: Any, as_of: datetime, params: Mapping[str, Any]) -> Verdict:
+    def __call__(self, *rows: Any, as_of: datetime, scope: str, params: Mapping[str, Any]) -> Verdict:
         keywords = {**self.params, **params}
         if self.wants_as_of:
             keywords["as_of"] = as_of
+        if self.wants_scope:
+            keywords["scope"] = scope
         return self.function(*rows, **keywords)
 
 
@@ -297,18 +450,27 @@ def source(
     personal: tuple[Personal, ...] = (),
     fresh: str = "",
     max_age_h: int = 0,
+    unordered: str = "",
+    window_days: int = 0,
 ) -> Callable[[Callable[[Any], Iterator[Row]]], Source]:
     """Declare a generator of rows as the dataset ``id``.
 
     ``fresh`` names a field with the time the facts of a row are of; older than ``max_age_h`` hours, they are stale.
+    Without it ``max_age_h`` says for how long after it was read a list tells how things stand. ``window_days`` says how
+    far back a list of events goes.
     """
 
     def declare(function: Callable[[Any], Iterator[Row]]) -> Source:
         if not inspect.getdoc(function):
             raise TypeError(f"source {id} needs a docstring that defines its population")
-        if bool(fresh) != bool(max_age_h):
-            raise TypeError(f"source {id} names both fresh= and max_age_h=, or neither")
-        return Source(id, key, per, permissions, kind, redactions, function, "", personal, fresh, max_age_h)
+        if fresh and not max_age_h:
+            raise TypeError(f"source {id} names fresh= without max_age_h=")
+        if window_days and kind != "period":
+            raise TypeError(f"source {id} names window_days= and is no list over a period")
+        return Source(
+            id, key, per, permissions, kind, redactions, function, "", personal, fresh, max_age_h, window_days,
+            unordered,
+        )  # fmt: skip
 
     return declare
 
@@ -331,7 +493,8 @@ def check(
     A function of one record is also given a :class:`Table` for each dataset that stands ``beside`` it: whatever of
     that dataset was read in the run, in whichever connection.
 
-    Keyword-only arguments with a default are limits someone may change; ``as_of`` is the time of collection. A check
+    Keyword-only arguments with a default are limits someone may change; ``as_of`` is the time of collection, ``scope``
+    where the record was read. A check
     that ``reconciles`` datasets it asks for speaks of the evidence: if it fails, nothing that rests on them passes.
     """
 
@@ -350,6 +513,7 @@ def check(
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         }
         wants_as_of = keywords.pop("as_of", None) is not None
+        wants_scope = keywords.pop("scope", None) is not None
         for name, default in keywords.items():
             if default is inspect.Parameter.empty:
                 raise TypeError(f"check {id}: limit {name} needs a default")
@@ -362,6 +526,7 @@ def check(
             across,
             keywords,
             wants_as_of,
+            wants_scope,
             aliases,
             retired,
             function,

@@ -57,6 +57,8 @@ def bundle(arguments: Arguments) -> int:
     print(f"{built.path}: {runs or 'no'} runs, leaves {facts.start} to {facts.end - 1} of {facts.origin}")
     if facts.withheld_replies or facts.withheld_results:
         print(f"withheld and counted: {facts.withheld_replies} replies, {facts.withheld_results} results")
+    if facts.withheld_attachments:
+        print(f"attachments whose bytes are left out, and counted: {facts.withheld_attachments}")
     print(f"fingerprint: {built.fingerprint}\nhead, for the auditor's own report:\n  {built.words}")
     print(qr_terminal(built.head), end="")
     print(f"next: affidavit verify {built.path} --key {built.fingerprint}")

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ import orjson
 from collector.catalogue import load_catalogues, load_mappings
 from collector.config import Config
 from collector.errors import ConfigError
+from collector.model import instant
+from collector.period_commands import over_period
 from collector.plan import IDENTITY
 from collector.plugins import content_root, load
+from collector.predecessors import predecessors
 from collector.report import build as build_report
 from collector.report import json_, page
 from collector.rerun import rerun
@@ -31,6 +34,8 @@ from evidence_store.timestamps import Authority, ask
 from evidence_store.verify import Verification, verify_store
 
 Line = Mapping[str, Any]
+STATED = ("attachment", "waiver", "redaction")
+"""Leaves that a report tells of also where only a part is shown: they stand in the bundle all the same."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would take for a formula at the start of a cell."""
 
@@ -93,6 +98,13 @@ class Selection:
                 return self._check(line)
         return False
 
+    def keep_attached(self, leaf: Line, period: tuple[datetime, datetime]) -> bool:
+        """Whether the bytes of an attachment are shown: not for other controls, nor such as held at no time of it."""
+        if self.scopes or (self.controls and not {one["id"] for one in leaf.get("controls", ())} & set(self.controls)):
+            return False
+        recorded = instant(leaf["recordedOn"])
+        return recorded >= period[0] or "validUntil" not in leaf or instant(leaf["validUntil"]) > period[0]
+
     def plan(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """The part of a plan that is about what is shown."""
         tasks = [
@@ -152,12 +164,17 @@ def make(
     views = bundle.views(store, chosen, redact=redact)
     say(f"{len(chosen.runs)} runs, leaves {chosen.start} to {chosen.end - 1}")
     stamps = who.authorities
+    continuity = over_period(store, found, *period) if selection.everything else None
     return bundle.build(
         store, out, chosen, signer,
         wish=bundle.Wish(config.organisation, recipient, selection.controls, selection.scopes),
         shown=views,
         keep=selection.keep,
-        reports=reports(views, found, signer.keyid, selection, store.notes(), bundle.head_of(store, chosen)),
+        keep_attached=lambda leaf: not redact and selection.keep_attached(leaf, period),
+        reports=reports(
+            views, found, signer.keyid, selection, store.notes(), bundle.head_of(store, chosen),
+            at=min(period[1], datetime.now(UTC)), continuity=continuity,
+        ),
         ask=_asking(stamps) if stamps else None,
         tsa_roots=who.roots,
         since=since,
@@ -186,12 +203,15 @@ def reports(
     selection: Selection,
     notes: Sequence[Line],
     head: Checkpoint,
+    *,
+    at: datetime | None = None,
+    continuity: Line | None = None,
 ) -> dict[str, bytes]:
     """The report of the newest complete run: a page, a document, and tables; of what is shown only."""
     complete = [number for number, view in views.items() if view.state == "complete"]
     if not complete:
         return {}
-    number = max(complete)
+    number, root = max(complete), content_root() / "mappings"
     view = views[number]
     lines = [line for line in view.results() if selection.keep(number, "results.ndjson", line)]
     replies = [line for line in view.replies() if selection.keep(number, "manifest.ndjson", line)]
@@ -212,8 +232,11 @@ def reports(
         run=number,
         state=view.state,
         key=key,
-        notes=notes if selection.everything else (),
+        notes=[note for note in notes if selection.everything or note["kind"] in STATED],
         absent=view.absent(),
+        at=at,
+        formerly=predecessors(root, load_catalogues(root)).of,
+        continuity=dict(continuity) if continuity else None,
     )
     words_of_head = f"head of the log ({head.size} leaves) in twelve words: {words.spell(head)}"
     data = replace(data, seal=replace(data.seal, attested=(*data.seal.attested, words_of_head)))

@@ -55,6 +55,11 @@ class CheckFacts(Protocol):
         ...
 
     @property
+    def each(self) -> bool:
+        """Whether it is asked of every record of its first dataset."""
+        ...
+
+    @property
     def dataset_kinds(self) -> tuple[str, ...]:
         """``snapshot`` or ``period`` for each dataset it asks for."""
         ...
@@ -399,7 +404,9 @@ def _restrain(
             "strength", f"{strength} is more than systems can show for {control.id}",
             f"claim {control.strongest} at most",
         )  # fmt: skip
-    if strength == "demonstrates_operation" and set(check.dataset_kinds) != {"period"}:
+    # What stands whole beside a record only tells of whom or what the record speaks.
+    judged = check.dataset_kinds[:1] if check.each else check.dataset_kinds
+    if strength == "demonstrates_operation" and set(judged) != {"period"}:
         raise wrong(
             "strength", f"{check.id} reads a state at one moment, which shows no operation",
             "claim demonstrates_implementation at most, or map a check over events of a period",

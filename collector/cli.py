@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
         help="a checkpoint held elsewhere, or a folder of them, that the log must extend",
     )  # fmt: skip
     verify.add_argument("--no-read-data", action="store_true", help="log and manifests only, not every body")
+    verify.add_argument("--chain-only", action="store_true", help="log, signatures and sealed files; no line, no body")
     verify.add_argument("--json", action="store_true", help="one JSON document")
 
     rerun = command("rerun", "re-perform a sealed run offline; any difference is an error")
@@ -126,6 +127,53 @@ def parser() -> argparse.ArgumentParser:
     observe.add_argument("--audit", metavar="DATE", help="day of the audit (the end of the period)")
     observe.add_argument("--json", action="store_true", help="one JSON document")
 
+    attach = command("attach", "seal what a person states as evidence: files, or words")
+    _with_config(attach)
+    attach.add_argument("files", nargs="*", type=Path, metavar="FILE", help="what is attached, each as its own")
+    attach.add_argument("--statement", default="", metavar="TEXT", help="words instead of a file")
+    attach.add_argument(
+        "--control", action="append", default=[], metavar="ID",
+        help="control it is for, A.5.4 or FRAMEWORK:ID or FRAMEWORK/EDITION:ID; repeatable",
+    )  # fmt: skip
+    attach.add_argument("--from", dest="start", metavar="DATE", help="first day it speaks of (the effective day)")
+    attach.add_argument("--to", dest="end", metavar="DATE", help="last day it speaks of (today)")
+    attach.add_argument("--effective", metavar="DATE", help="from when it holds, apart from its recording (now)")
+    attach.add_argument("--valid-until", metavar="DATE", help="last day on which it is evidence")
+    attach.add_argument("--by", default="", metavar="NAME", help="who states it; it stays in the log")
+    attach.add_argument("--role", default="", metavar="ROLE", help="as what")
+    attach.add_argument("--title", default="", metavar="TEXT", help="what it is (the name of the file)")
+    attach.add_argument("--withdraw", type=int, metavar="LEAF", help="take back what was attached under this leaf")
+    attach.add_argument("--reason", default="", metavar="TEXT", help="why it is withdrawn")
+
+    attached = command("attachments", "show what people stated, and how it stands")
+    _with_config(attached)
+    attached.add_argument("--save", type=int, metavar="LEAF", help="write what was attached under this leaf to a file")
+    attached.add_argument("--output", "-o", type=Path, metavar="FILE", help="which file: a new name")
+    attached.add_argument("--json", action="store_true", help="one JSON document")
+
+    waive = command("waive", "let an exception stand for a time, on record; the finding stays FAIL")
+    _with_config(waive)
+    waive.add_argument("check", nargs="?", default="", metavar="CHECK", help="id of the check")
+    waive.add_argument("--resource", default="", metavar="NAME", help="the resource, as the report names it")
+    waive.add_argument("--scope", default="", metavar="SCOPE", help="only there (wherever it is found)")
+    waive.add_argument("--until", default="", metavar="DATE", help="last day it holds, at most a year ahead")
+    waive.add_argument("--reason", default="", metavar="TEXT", help="why")
+    waive.add_argument("--by", default="", metavar="NAME", help="who decided it")
+    waive.add_argument("--ticket", default="", metavar="ID", help="where it was decided")
+    waive.add_argument("--withdraw", type=int, metavar="LEAF", help="take back the waiver under this leaf")
+
+    status = command("status", "say how the newest run stands now: stale evidence tells nothing of today")
+    _with_config(status)
+    status.add_argument("--as-of", metavar="MOMENT", help="as of then (now)")
+    status.add_argument("--json", action="store_true", help="one JSON document")
+
+    controls = command("controls", "show controls, their older numbers, and the checks that speak to them")
+    controls.add_argument("id", nargs="?", default="", metavar="ID", help="one control; an older number will do")
+    controls.add_argument(
+        "--config", "-c", type=Path, metavar="FILE", help="include the folders this configuration names"
+    )
+    controls.add_argument("--json", action="store_true", help="one JSON document")
+
     checks = command("checks", "work with check modules")
     checks.add_argument("what", choices=("test",), help="test: do the checks do what their examples say")
     checks.add_argument(
@@ -162,6 +210,11 @@ def parser() -> argparse.ArgumentParser:
         "--format", choices=("table", "json", "html"), default="table", help="how it is written (table)"
     )
     report.add_argument("--output", "-o", type=Path, metavar="FILE", help="write to a file instead of standard output")
+    report.add_argument(
+        "--as-of", metavar="MOMENT", help="age of evidence, waivers and statements as of then, not as of now"
+    )
+    report.add_argument("--from", dest="start", metavar="DATE", help="with --to: how far each control was covered from")
+    report.add_argument("--to", dest="end", metavar="DATE", help="last day of that period")
     _with_config(report)
 
     listing = command("list", "show what is installed")
@@ -172,6 +225,13 @@ def parser() -> argparse.ArgumentParser:
         "--config", "-c", type=Path, metavar="FILE", help="include the folders this configuration names"
     )
     listing.add_argument("--json", action="store_true", help="one JSON document")
+
+    registers = group("registers", "check the organisation's own registers, or begin them")
+    checked = command("check", "show every fault and every wrong term of a folder of registers", registers)
+    checked.add_argument("folder", type=Path, metavar="FOLDER", help="the folder that a connection of kind register names")
+    checked.add_argument("--json", action="store_true", help="one JSON document")
+    begun = command("init", "write templates of all registers, and a page that explains their columns", registers)
+    begun.add_argument("folder", type=Path, metavar="FOLDER", help="where; nothing there is overwritten")
 
     key = group("key", "make, show, rotate or revoke the key that signs")
     new = command("new", "make an Ed25519 key in a file, encrypted under scrypt", key)

@@ -169,6 +169,7 @@ def verify(arguments: Arguments) -> int:
     options += [part for key in arguments.witness for part in ("--witness", key)]
     options += [part for path in arguments.against for part in ("--against", str(path))]
     options += ["--no-read-data"] if arguments.no_read_data else []
+    options += ["--chain-only"] if arguments.chain_only else []
     options += ["--since", arguments.since] if arguments.since else []
     return verify_main(["verify", *options, *(["--json"] if arguments.json else [])])
 
@@ -246,7 +247,9 @@ def diff(arguments: Arguments) -> int:
     from evidence_store.store import Store
 
     with Store.open(arguments.path) as store:
-        found = compare(store.run(arguments.old), store.run(arguments.new), sealed_code=arguments.sealed_code)
+        found = compare(
+            store.run(arguments.old), store.run(arguments.new), sealed_code=arguments.sealed_code, notes=store.notes()
+        )
     if arguments.json:
         print(json.dumps({"schema": "affidavit.diff/1", **asdict(found)}))
         return 0
@@ -254,6 +257,8 @@ def diff(arguments: Arguments) -> int:
         print(change)
     for limit in found.limits:
         print(f"limit changed: {limit}")
+    for told in found.waivers:
+        print(told)
     for module in found.modules:
         print(f"code changed: {module}")
     causes = Counter(str(change.cause) for change in found.changes)
@@ -262,6 +267,63 @@ def diff(arguments: Arguments) -> int:
         + "".join(f", {n} {c}" for c, n in causes.items())
     )
     return 0
+
+
+def attach(arguments: Arguments) -> int:
+    """What a person states."""
+    from collector import statement_commands
+
+    config = load_config(_existing(arguments.config))
+    return statement_commands.attach(arguments, lambda: _writable_store(config))
+
+
+def attachments(arguments: Arguments) -> int:
+    """What people stated."""
+    from collector import statement_commands
+
+    return statement_commands.listing(arguments, load_config(_existing(arguments.config)))
+
+
+def waive(arguments: Arguments) -> int:
+    """An exception that is let stand."""
+    from collector import statement_commands
+
+    config = load_config(_existing(arguments.config))
+    return statement_commands.waive(arguments, config, lambda: _writable_store(config))
+
+
+def controls(arguments: Arguments) -> int:
+    """Controls and their older numbers."""
+    from collector import statement_commands
+
+    config = load_config(_existing(arguments.config)) if arguments.config else None
+    return statement_commands.controls(arguments, config)
+
+
+def status(arguments: Arguments) -> int:
+    """How the newest run stands now."""
+    from collector import statement_commands
+    from collector.report import from_run
+    from collector.sealing import outside
+    from evidence_store.store import Store
+    from evidence_store.verify import verify_store
+
+    config = load_config(_existing(arguments.config))
+    who = outside(config)
+    key = _signer(config).keyid
+    verification = verify_store(
+        config.store.path, key=key, read_data=False, tsa_roots=who.roots, witnesses=who.witnesses
+    )
+    with Store.open(config.store.path) as store:
+        data = from_run(store.run(), verification, key=store.fingerprint, notes=store.notes(), at=_at(arguments.as_of))
+    return statement_commands.status(arguments, data)
+
+
+def _at(text: str | None) -> datetime:
+    """The moment a report speaks of."""
+    from collector.period_commands import moment
+
+    return moment(text, end_of_day=True) if text else datetime.now(UTC)
 
 
 def continuity(arguments: Arguments) -> int:
@@ -311,6 +373,8 @@ def checks(arguments: Arguments) -> int:
 
 def report(arguments: Arguments) -> int:
     """Verify a run, then show it."""
+    from collector.period_commands import moment, over_period
+    from collector.predecessors import predecessors
     from collector.report import from_run, json_, page, terminal
     from collector.sealing import outside
     from evidence_store.store import Store
@@ -325,11 +389,22 @@ def report(arguments: Arguments) -> int:
         who = outside(config)
         roots, witnesses = roots or who.roots, witnesses or who.witnesses
     verification = verify_store(path, key=key, tsa_roots=roots, witnesses=witnesses)
+    if bool(arguments.start) != bool(arguments.end):
+        raise ConfigError("a period has two ends", "give --from and --to together")
+    root = content_root() / "mappings"
+    formerly = predecessors(root, load_catalogues(root)).of
     with Store.open(path) as store:
         shown = store.run(arguments.run)
         before = [run.number for run in store.runs() if run.state == "complete" and run.number < shown.number]
         earlier = store.run(before[-1]) if before else None
-        data = from_run(shown, verification, key=store.fingerprint, notes=store.notes(), earlier=earlier)
+        covered = None
+        if arguments.start:
+            period = moment(arguments.start), moment(arguments.end, end_of_day=True)
+            covered = over_period(store, verification, *period)
+        data = from_run(
+            shown, verification, key=store.fingerprint, notes=store.notes(), earlier=earlier, at=_at(arguments.as_of),
+            formerly=formerly, continuity=covered,
+        )  # fmt: skip
     if arguments.format == "html":
         target = arguments.output or Path(f"report-{data.run}.html")
         target.write_text(page.render(data), "utf8")

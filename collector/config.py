@@ -11,11 +11,25 @@ from zoneinfo import ZoneInfo
 from collector import yamlpos
 from collector.address import Address
 from collector.api import Personal
-from collector.config_faults import HTTP_KINDS, CheckFacts, Fault, check_faults, meaning_faults, schema_faults
+from collector.config_faults import (
+    HTTP_KINDS,
+    LDAP_KINDS,
+    CheckFacts,
+    Fault,
+    check_faults,
+    meaning_faults,
+    schema_faults,
+)
 from collector.cron import Cron
 from collector.privacy import DEFAULTS
 from collector.secrets import SecretRef
 from collector.yamlpos import Document
+
+GRAPH = "https://graph.microsoft.com"
+"""Microsoft Graph of the worldwide cloud."""
+
+LOGIN = "https://login.microsoftonline.com"
+"""Its token server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +190,33 @@ class OAuth:
 
 
 @dataclass(frozen=True, slots=True)
+class EntraApplication:
+    """An application of a Microsoft Entra tenant that signs in for itself."""
+
+    tenant: str
+    client_id: str
+    authority: str
+    """Token server: scheme and host."""
+    client_secret: SecretRef | None = None
+    private_key: SecretRef | None = None
+    """RSA key in PEM of the certificate, instead of a secret."""
+    thumbprint: str = ""
+    """SHA-1 of that certificate in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """A Google service account that asks in the name of a user."""
+
+    key: SecretRef
+    """Its key file in JSON."""
+    subject: str
+    """E-mail address of the user; the customer that is read is the user's."""
+    scopes: tuple[str, ...] = ()
+    """Empty: those of :data:`collector.connect.google.SCOPES`."""
+
+
+@dataclass(frozen=True, slots=True)
 class HttpConnection:
     """A REST API."""
 
@@ -192,9 +233,85 @@ class HttpConnection:
     """None: the trusted roots of this machine."""
     timeout_s: float | None = None
     """None: that of the collection."""
+    entra: EntraApplication | None = None
+    service_account: ServiceAccount | None = None
+    """Kind google-workspace only, and the one way there."""
+    accounts: tuple[str, ...] = ()
+    """Organisations or groups that are read, each for itself; empty for a kind that has none."""
 
 
-Connection = AwsConnection | HostConnection | TlsConnection | HttpConnection
+@dataclass(frozen=True, slots=True)
+class SqlConnection:
+    """A database server."""
+
+    name: str
+    kind: Literal["postgresql", "mariadb"]
+    host: Address
+    user: str
+    password: SecretRef
+    database: str = "postgres"
+    """PostgreSQL only: what is not of the whole server is read in this one."""
+    tls: bool = True
+    """False on this machine only; else encrypted, and the certificate is verified."""
+    roots: Path | None = None
+    """None: the trusted roots of this machine."""
+    timeout_s: float | None = None
+    """None: that of the collection."""
+
+
+@dataclass(frozen=True, slots=True)
+class LdapConnection:
+    """A directory server, and who asks it."""
+
+    name: str
+    kind: str
+    """``ldap`` or ``active-directory``."""
+    url: str
+    base: str
+    """Entry under which everything is read."""
+    bind_dn: str
+    password: SecretRef
+    start_tls: bool = False
+    roots: Path | None = None
+    """None: the trusted roots of this machine."""
+    timeout_s: float | None = None
+    """None: that of the collection."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterConnection:
+    """A folder with the organisation's own registers."""
+
+    name: str
+    folder: Path
+    kind: Literal["register"] = "register"
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesConnection:
+    """A cluster, as a kubeconfig or the pod this program runs in knows it."""
+
+    name: str
+    kubeconfig: Path | None = None
+    """None: ``in_cluster``."""
+    context: str | None = None
+    """Of the kubeconfig."""
+    in_cluster: bool = False
+    timeout_s: float | None = None
+    """None: that of the collection."""
+    kind: Literal["kubernetes"] = "kubernetes"
+
+
+Connection = (
+    RegisterConnection
+    | AwsConnection
+    | HostConnection
+    | TlsConnection
+    | HttpConnection
+    | SqlConnection
+    | LdapConnection
+    | KubernetesConnection
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +341,8 @@ class Collection:
     max_reply_bytes: int = 64 * 1024 * 1024
     timeout_s: float = 60.0
     attempts: int = 5
+    max_age_h: int = 26
+    """Hours after which what was read no longer tells how things stand; a source may declare its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,8 +525,18 @@ def _connection(item: dict[str, Any], folder: Path) -> Connection:
                 folder / item["roots"] if "roots" in item else None,
                 None if timeout_s is None else float(timeout_s),
             )
+        case "register":
+            return RegisterConnection(name, folder / item["folder"])
+        case "google-workspace":
+            return _google(item, folder)
+        case "kubernetes":
+            return _kubernetes(item, folder)
+        case "postgresql" | "mariadb":
+            return _sql(item, folder)
         case kind if kind in HTTP_KINDS:
             return _http(item, folder)
+        case kind if kind in LDAP_KINDS:
+            return _ldap(item, folder)
     return AwsConnection(
         name,
         tuple(item["regions"]),
@@ -428,7 +557,7 @@ def _http(item: dict[str, Any], folder: Path) -> HttpConnection:
     return HttpConnection(
         item["name"],
         item.get("provider", item["kind"]),
-        item["base_url"],
+        item.get("base_url", GRAPH),
         _secret(item.get("token")),
         Basic(basic["user"], SecretRef.parse(basic["secret"])) if basic else None,
         OAuth(
@@ -444,7 +573,71 @@ def _http(item: dict[str, Any], folder: Path) -> HttpConnection:
         item.get("send_token"),
         folder / item["roots"] if "roots" in item else None,
         None if timeout_s is None else float(timeout_s),
+        _entra(item) if "tenant" in item else None,
+        accounts=tuple(item.get("accounts", ())),
     )
+
+
+def _entra(item: dict[str, Any]) -> EntraApplication:
+    certificate = item.get("certificate", {})
+    return EntraApplication(
+        item["tenant"],
+        item["client_id"],
+        item.get("authority", LOGIN).rstrip("/"),
+        _secret(item.get("client_secret")),
+        _secret(certificate.get("private_key")),
+        certificate.get("thumbprint", "").replace(":", ""),
+    )
+
+
+def _sql(item: dict[str, Any], folder: Path) -> SqlConnection:
+    timeout_s = item.get("timeout_s")
+    return SqlConnection(
+        item["name"],
+        item["kind"],
+        Address.parse(item["host"]),
+        item["user"],
+        SecretRef.parse(item["password"]),
+        item.get("database", "postgres"),
+        item.get("tls", True),
+        folder / item["roots"] if "roots" in item else None,
+        None if timeout_s is None else float(timeout_s),
+    )
+
+
+def _kubernetes(item: dict[str, Any], folder: Path) -> KubernetesConnection:
+    timeout_s = item.get("timeout_s")
+    return KubernetesConnection(
+        item["name"],
+        folder / item["kubeconfig"] if "kubeconfig" in item else None,
+        item.get("context"),
+        item.get("in_cluster", False),
+        None if timeout_s is None else float(timeout_s),
+    )
+
+
+def _google(item: dict[str, Any], folder: Path) -> HttpConnection:
+    timeout_s = item.get("timeout_s")
+    return HttpConnection(
+        item["name"],
+        item["kind"],
+        item.get("base_url", "https://admin.googleapis.com"),
+        service_account=ServiceAccount(
+            SecretRef.parse(item["service_account"]), item["subject"], tuple(item.get("scopes", ()))
+        ),
+        roots=folder / item["roots"] if "roots" in item else None,
+        timeout_s=None if timeout_s is None else float(timeout_s),
+    )
+
+
+def _ldap(item: dict[str, Any], folder: Path) -> LdapConnection:
+    timeout_s = item.get("timeout_s")
+    return LdapConnection(
+        item["name"], item["kind"], item["url"].rstrip("/"), item["base"], item["bind_dn"],
+        SecretRef.parse(item["password"]), bool(item.get("start_tls", False)),
+        folder / item["roots"] if "roots" in item else None,
+        None if timeout_s is None else float(timeout_s),
+    )  # fmt: skip
 
 
 def _secret(text: str | None) -> SecretRef | None:

@@ -21,8 +21,17 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
 
-HTTP_KINDS = ("okta", "github", "gitlab", "entra", "google-workspace", "keycloak", "jira", "http")
+HTTP_KINDS = ("okta", "github", "gitlab", "entra", "keycloak", "jira", "http")
 """Kinds of connection that are REST APIs; ``http`` is any other, with a provider of its own."""
+
+SQL_PORTS = {"postgresql": 5432, "mariadb": 3306}
+"""Kinds of connection that are database servers, each with its usual port."""
+
+ACCOUNT_KINDS = {"github": "the organisations", "gitlab": "the top-level groups"}
+"""Kinds whose credential may see more than what is to be read, and what is named for each."""
+
+LDAP_KINDS = ("ldap", "active-directory")
+"""Kinds of connection that are directories."""
 
 
 class Fault(NamedTuple):
@@ -174,8 +183,16 @@ def meaning_faults(data: dict[str, Any], path: Path) -> Iterator[Fault]:
         keys: Keys = ("connections", index)
         if connection["kind"] == "aws":
             yield from _aws_faults(keys, connection)
+        if connection["kind"] == "google-workspace" and "base_url" in connection:
+            yield from _api_faults((*keys, "base_url"), connection["base_url"])
+        if connection["kind"] == "kubernetes":
+            yield from _kubernetes_faults(keys, connection)
         if connection["kind"] in HTTP_KINDS:
             yield from _http_faults(keys, connection)
+        if connection["kind"] in LDAP_KINDS:
+            yield from _ldap_faults(keys, connection)
+        if connection["kind"] in SQL_PORTS:
+            yield from _sql_faults(keys, connection)
         for number, endpoint in enumerate(connection.get("endpoints", ())):
             yield from _address_faults((*keys, "endpoints", number), endpoint, "www.example.org:443")
     for index, authority in enumerate(data.get("timestamps", {}).get("authorities", ())):
@@ -272,11 +289,32 @@ def _aws_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
             yield Fault(here, f"the role is of account {owner}, not {account['id']}", "correct the id or the role")
 
 
+def _kubernetes_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
+    """One way to one cluster: the current context of a kubeconfig may be another one tomorrow."""
+    if connection.get("in_cluster", False):
+        for name in ("kubeconfig", "context"):
+            if name in connection:
+                yield Fault((*keys, name), "stands beside in_cluster", f"keep either {name} or in_cluster")
+        return
+    if "kubeconfig" not in connection:
+        hint = "add kubeconfig: audit.kubeconfig with a context, or in_cluster: true"
+        yield Fault(keys, "kubeconfig and in_cluster are missing", hint)
+    elif "context" not in connection:
+        yield Fault(keys, "context is missing", "add it, for example context: prod")
+
+
 def _http_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
     kind, own = connection["kind"], connection["kind"] == "http"
-    yield from _api_faults((*keys, "base_url"), connection["base_url"])
-    forms = [form for form in ("token", "basic", "oauth") if form in connection]
-    if not forms and not own:
+    if "base_url" in connection:
+        yield from _api_faults((*keys, "base_url"), connection["base_url"])
+    elif kind != "entra":
+        yield Fault(keys, "base_url is missing", "add it, for example base_url: https://example.okta.com")
+    forms = [form for form in ("token", "basic", "oauth", "tenant") if form in connection]
+    yield from _entra_faults(keys, connection)
+    if not forms and kind == "entra":
+        hint = "add it, for example tenant: example.onmicrosoft.com, with client_id and client_secret"
+        yield Fault(keys, "tenant is missing", hint)
+    elif not forms and not own:
         yield Fault(keys, "token, basic and oauth are missing", "add one of them, for example token: env:API_TOKEN")
     for form in forms[1:]:
         yield Fault((*keys, form), f"stands beside {forms[0]}", f"keep either {forms[0]} or {form}")
@@ -284,6 +322,10 @@ def _http_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
         yield Fault(keys, "provider is missing", "add it, for example provider: acme")
     if not own and "provider" in connection:
         yield Fault((*keys, "provider"), f"does not belong to the kind {kind}", "delete it, or write kind: http")
+    if kind in ACCOUNT_KINDS and "accounts" not in connection:
+        yield Fault(keys, "accounts is missing", f"name {ACCOUNT_KINDS[kind]}, for example accounts: [example]")
+    if kind not in ACCOUNT_KINDS and "accounts" in connection:
+        yield Fault((*keys, "accounts"), f"does not belong to the kind {kind}", "delete it")
     kinds = schema()["$defs"]["connection"]["properties"]["kind"]["enum"]
     if own and connection.get("provider") in kinds:
         what = f"{connection['provider']} is a kind of its own"
@@ -298,6 +340,70 @@ def _http_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
             yield Fault((*keys, "oauth"), "client_secret and private_key are missing", hint)
         if len(proofs) == 2:
             yield Fault((*keys, "oauth", "private_key"), "stands beside client_secret", "keep one of the two")
+
+
+def _sql_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
+    """A password goes over the network only to a server whose certificate was verified."""
+    faults = list(_address_faults((*keys, "host"), connection["host"], f"db.example.org:{SQL_PORTS[connection['kind']]}"))
+    yield from faults
+    encrypted = connection.get("tls", True)
+    if not faults and not encrypted and not is_loopback(Address.parse(connection["host"]).host):
+        what = "would send what is asked, and the password, unencrypted"
+        yield Fault((*keys, "tls"), what, "delete it; tls: false is for a loopback address only, like 127.0.0.1")
+    if not encrypted and "roots" in connection:
+        yield Fault((*keys, "roots"), "means nothing where tls is false", "delete one of the two")
+    if connection["kind"] == "mariadb" and "database" in connection:
+        yield Fault((*keys, "database"), "belongs to the kind postgresql", "delete it: MariaDB is read as a whole")
+
+
+def _entra_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
+    """An application has a tenant, a name, and either a secret or a certificate; other kinds know none of it."""
+    given = [name for name in _ENTRA if name in connection]
+    if connection["kind"] != "entra":
+        for name in given:
+            yield Fault((*keys, name), "belongs to the kind entra", "delete it, or write it under oauth")
+        return
+    if urlsplit(connection.get("base_url", "")).path.strip("/"):
+        hint = "write scheme and host, for example https://graph.microsoft.com"
+        yield Fault((*keys, "base_url"), "holds a path, which the checks put there themselves", hint)
+    if given and "tenant" not in connection:
+        yield Fault(keys, "tenant is missing", "add it, for example tenant: example.onmicrosoft.com")
+    if "tenant" not in connection:
+        return
+    if "client_id" not in connection:
+        hint = "add it, for example client_id: 11112222-3333-4444-5555-666677778888"
+        yield Fault(keys, "client_id is missing", hint)
+    proofs = [name for name in ("client_secret", "certificate") if name in connection]
+    if not proofs:
+        hint = "add one of them, for example client_secret: env:ENTRA_SECRET"
+        yield Fault(keys, "client_secret and certificate are missing", hint)
+    if len(proofs) == 2:
+        yield Fault((*keys, "certificate"), "stands beside client_secret", "keep one of the two")
+    if "authority" in connection:
+        faults = list(_url_faults((*keys, "authority"), connection["authority"]))
+        yield from faults
+        parts = urlsplit(connection["authority"]) if not faults else None
+        if parts and (parts.scheme != "https" or parts.path.strip("/") or parts.query or parts.fragment):
+            hint = "write for example https://login.microsoftonline.us"
+            yield Fault((*keys, "authority"), "not https with a host and nothing else", hint)
+
+
+_ENTRA = ("tenant", "client_id", "client_secret", "certificate", "authority")
+
+
+def _ldap_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
+    """An address that is none, and a password that would travel in the clear."""
+    faults = list(_url_faults((*keys, "url"), connection["url"]))
+    yield from faults
+    if faults:
+        return
+    parts, start_tls = urlsplit(connection["url"]), connection.get("start_tls", False)
+    if parts.scheme == "ldaps" and start_tls:
+        yield Fault((*keys, "start_tls"), "ldaps has TLS from the beginning", "delete it, or write ldap://")
+    own = parts.hostname == "localhost" or is_loopback(parts.hostname or "")
+    if parts.scheme == "ldap" and not start_tls and not own:
+        what = "would send the password unencrypted"
+        yield Fault((*keys, "url"), what, "write ldaps://, or add start_tls: true")
 
 
 def _api_faults(keys: Keys, url: str) -> Iterator[Fault]:

@@ -7,12 +7,15 @@ the world, however much better it looks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from collector.model import instant, stamp
 from collector.rerun import code_of, examples_of, perform, plan_of
+from collector.waivers import ACTIVE, Waiver, waivers
 from evidence_store.run import SealedRun
 
 Key = tuple[str, str, str]
@@ -44,10 +47,13 @@ class Change:
     new: str
     reason: str
     """Reason of the newer finding, or of the older one that is gone."""
+    waived: str = ""
+    """Waiver that lets the newer FAIL stand, in words; it is no change of the verdict."""
 
     def __str__(self) -> str:
         change = f"{self.old or '-'} -> {self.new or '-'}"
-        return f"{self.cause}: {self.check} {self.resource} ({self.scope}): {change}; {self.reason}"
+        waived = f"; {self.waived}" if self.waived else ""
+        return f"{self.cause}: {self.check} {self.resource} ({self.scope}): {change}; {self.reason}{waived}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +69,17 @@ class Comparison:
     """Check modules whose code differs."""
     same: int
     """Findings with the same outcome in both."""
+    waivers: tuple[str, ...] = ()
+    """Waivers that were given, withdrawn or ended between the two runs, in words."""
 
 
-def compare(old: SealedRun, new: SealedRun, *, sealed_code: bool = False) -> Comparison:
+def compare(
+    old: SealedRun, new: SealedRun, *, sealed_code: bool = False, notes: Iterable[Mapping[str, Any]] = ()
+) -> Comparison:
     """Compare two complete runs of any stores.
 
     With ``sealed_code`` each ruler is the code sealed with its run, which is executed; otherwise both are judged with
-    the installed checks, and only limits can differ.
+    the installed checks, and only limits can differ. ``notes`` are the leaves of their store: waivers are told beside.
 
     Raises:
         RerunError: a run is not complete, or its checks are not installed.
@@ -87,10 +97,34 @@ def compare(old: SealedRun, new: SealedRun, *, sealed_code: bool = False) -> Com
                 said[world, ruler] = {(f.check, f.resource, f.scope): f.as_row() for f in done.results.findings}
     before, after = said["old", "old"], said["new", "new"]
     same = sum(before[key]["outcome"] == after[key]["outcome"] for key in before.keys() & after.keys())
+    given, _ = waivers(notes, instant(plans["new"]["asOf"]))
+    changes = [_beside(change, given, instant(plans["new"]["asOf"])) for change in _changes(plans, said)]
+    between = tuple(_told(given, instant(plans["old"]["asOf"]), instant(plans["new"]["asOf"])))
     return Comparison(
-        old.number, new.number, tuple(_changes(plans, said)), tuple(_limits(plans["old"], plans["new"])),
-        tuple(_modules(plans["old"], plans["new"])), same,
+        old.number, new.number, tuple(changes), tuple(_limits(plans["old"], plans["new"])),
+        tuple(_modules(plans["old"], plans["new"])), same, between,
     )  # fmt: skip
+
+
+def _beside(change: Change, given: Sequence[Waiver], at: datetime) -> Change:
+    finding = {"check": change.check, "resource": change.resource, "scope": change.scope, "outcome": change.new}
+    for waiver in reversed(given):
+        if waiver.covers(finding) and waiver.state(at) == ACTIVE:
+            return replace(change, waived=f"waived under leaf {waiver.leaf} until {stamp(waiver.until)}")
+    return change
+
+
+def _told(given: Sequence[Waiver], old: datetime, new: datetime) -> Iterator[str]:
+    """Waivers that came, went or ended after one moment and until another."""
+    for waiver in given:
+        what = f"{waiver.check} {waiver.resource} under leaf {waiver.leaf}"
+        if old < waiver.recorded <= new:
+            yield f"waived: {what} by {waiver.by} until {stamp(waiver.until)}: {waiver.reason}"
+        ended = waiver.withdrawn
+        if ended is not None and old < instant(ended["recordedOn"]) <= new:
+            yield f"waiver withdrawn: {what} by {ended['by']}: {ended['reason']}"
+        elif ended is None and old < waiver.until <= new:
+            yield f"waiver ended: {what} at {stamp(waiver.until)}"
 
 
 def _measured(world: Mapping[str, Any], ruler: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 An examples file (``tests/checks/aws/s3.yaml`` for ``checks/aws/s3.py``) maps a check id to a list of examples:
 ``outcome`` (pass, fail, skip, unknown), the ``row`` (with ``beside``, dataset to list of rows, where the check asks
 for some) or ``rows`` (likewise, for a question about whole populations), and optionally ``reason`` (words its reason
-contains), ``params`` and ``as_of``.
+contains), ``params``, ``as_of`` and ``scope``.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ class Example:
     reason: str = ""
     as_of: datetime = instant(AS_OF)  # noqa: RUF009 - a constant
     params: Mapping[str, Any] = field(default_factory=dict)
+    scope: str = "somewhere"
 
     def run(self, check: Check) -> tuple[Outcome, str]:
         """What the check says of it."""
         bench = Bench(self.as_of, {check.id: self.params})
         if check.each:
             tables = [Table([record(row) for row in rows]) for rows in self.rows[1:]]
-            return answer(check, (record(self.rows[0]), *tables), bench)
-        return answer(check, tuple(iter([record(row) for row in rows]) for rows in self.rows), bench)
+            return answer(check, (record(self.rows[0]), *tables), bench, self.scope)
+        return answer(check, tuple(iter([record(row) for row in rows]) for rows in self.rows), bench, self.scope)
 
 
 class _Loader(yaml.CSafeLoader):
@@ -90,5 +91,6 @@ def _example(check: Check, item: Mapping[str, Any]) -> Example:
         rows = tuple(item["rows"][dataset] for dataset in check.datasets)
     as_of = instant(item.get("as_of", AS_OF))
     return Example(
-        check.id, Outcome(item["outcome"].upper()), rows, item.get("reason", ""), as_of, item.get("params", {})
-    )
+        check.id, Outcome(item["outcome"].upper()), rows, item.get("reason", ""), as_of, item.get("params", {}),
+        item.get("scope", "somewhere"),
+    )  # fmt: skip

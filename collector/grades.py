@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+MEANING = {
+    "A": "confirmed by an independent count and attested from outside",
+    "B": "complete and attested from outside, one source",
+    "C": "complete, nobody outside attests when",
+    "D": "nothing concluded, or not proven complete",
+}
+"""Each letter in a few words; docs/grades.md has them in full."""
 UNPROVEN = "unproven"
 RECONCILED = frozenset({"count-reconciled", "independent-source"})
 
@@ -41,21 +48,21 @@ def graded(
     """The findings, each with ``grade`` and ``grade_reason``; ``datasets`` are those each check asks for."""
     bases: dict[tuple[str, str], list[str]] = {}
     for population in populations:
-        for scope in _scopes(str(population["scope"])):
+        for scope in scopes(str(population["scope"])):
             bases.setdefault((population["dataset"], scope), []).append(population["basis"])
     rows = []
     for finding in findings:
         needed = [
             basis
             for dataset in datasets.get(finding["check"], ())
-            for basis in bases.get((dataset, finding["scope"])) or bases.get((dataset, "run"), ())
+            for basis in bases.get((dataset, finding["scope"])) or bases.get((dataset, "run"), [])
         ]
         letter, reason = grade(finding, needed, anchored=anchored)
         rows.append({**finding, "grade": letter, "grade_reason": reason})
     return rows
 
 
-def _scopes(scope: str) -> Iterable[str]:
+def scopes(scope: str) -> Iterable[str]:
     """The scope, every scope above it, and the whole run: a question over an account rests on all its regions."""
     parts = scope.split("/")
     yield from ("/".join(parts[:length]) for length in range(1, len(parts) + 1))

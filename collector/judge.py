@@ -241,7 +241,7 @@ def _ask(
     stale: Callable[[], str],
 ) -> Finding:
     """The finding about a resource in a scope; what is not proven is told as seen, and concludes nothing."""
-    outcome, reason = answer(check, rows, bench)
+    outcome, reason = answer(check, rows, bench, about[1])
     evidence, limits = refs(), bench.limits(check)
     unproven = next((population for population in populations if not population.proven), None)
     why = ""
@@ -258,10 +258,10 @@ def _ask(
     return Finding(check.id, *about, outcome, reason, evidence, limits, Proof(*populations))
 
 
-def answer(check: Check, rows: tuple[Any, ...], bench: Bench) -> tuple[Outcome, str]:
+def answer(check: Check, rows: tuple[Any, ...], bench: Bench, scope: str) -> tuple[Outcome, str]:
     """What a check says of rows, with every way it can go wrong as an outcome."""
     try:
-        verdict = check(*rows, as_of=bench.as_of, params=bench.limits(check))
+        verdict = check(*rows, as_of=bench.as_of, scope=scope, params=bench.limits(check))
         if not isinstance(verdict, Verdict):
             return Outcome.ERROR, f"the check gave {type(verdict).__name__} instead of a verdict"
     except Unavailable as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from collector.attachments import Attachment
 from collector.model import instant
 
 CLUSTER_DAYS = 30
@@ -51,9 +52,18 @@ class Sight:
     """The latest time that facts of this run are of, where they say so."""
 
 
-def observe(runs: Sequence[Sight], start: datetime, end: datetime, audit: datetime | None = None) -> list[Observation]:
-    """Everything worth a question about the complete runs of a period, oldest first."""
-    return [*_clustered(runs, start, audit or end), *_unchanging(runs), *_identical(runs), *_older(runs), *_round(runs)]
+def observe(
+    runs: Sequence[Sight],
+    start: datetime,
+    end: datetime,
+    audit: datetime | None = None,
+    stated: Sequence[Attachment] = (),
+) -> list[Observation]:
+    """Everything worth a question about the complete runs of a period, oldest first, and about what people stated."""
+    return [
+        *_clustered(runs, start, audit or end), *_unchanging(runs), *_identical(runs), *_older(runs), *_round(runs),
+        *_dated(stated, start, audit or end),
+    ]  # fmt: skip
 
 
 def _clustered(runs: Sequence[Sight], start: datetime, audit: datetime) -> Iterator[Observation]:
@@ -107,6 +117,19 @@ def _round(runs: Sequence[Sight]) -> Iterator[Observation]:
         rows = population["rows"]
         if rows >= ROUND and rows % ROUND == 0:
             yield Observation("a round number", population["task"], f"{rows} records")
+
+
+def _dated(stated: Sequence[Attachment], start: datetime, audit: datetime) -> Iterator[Observation]:
+    """Statements whose dates do not fit the day they were recorded on, and such as came shortly before the audit."""
+    for one in stated:
+        for flag in one.flags:
+            yield Observation("dates of a statement", f"leaf {one.leaf}", f"{one.title}: {flag}")
+    late = [one for one in stated if audit - timedelta(days=CLUSTER_DAYS) <= one.recorded <= audit]
+    inside = [one for one in stated if start <= one.recorded <= audit]
+    enough = len(inside) >= 3 and audit - start >= 3 * timedelta(days=CLUSTER_DAYS)
+    if enough and len(late) / len(inside) >= CLUSTER_SHARE:
+        told = f"{len(late)} of {len(inside)} in the last {CLUSTER_DAYS} of {(audit - start).days} days"
+        yield Observation("clustered before the audit", "statements", told)
 
 
 def sight(number: int, opened: datetime, lines: Iterator[Mapping[str, Any]], facts: Sequence[str] = ()) -> Sight:

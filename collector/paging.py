@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
-from collector.model import GapKind, Unavailable
+from collector.model import GapKind, Unavailable, instant
 
 _LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[^\s;,="]+\s*=\s*(?:"[^"]*"|[^\s;,"]*))*)')
 _REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]*))', re.IGNORECASE)
@@ -88,6 +89,36 @@ class Link:
 
 def _relations(params: str) -> list[str]:
     return [name for quoted, plain in _REL.findall(params) for name in (quoted or plain).lower().split()]
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """As :class:`Link`, for a list that comes newest first: it ends with the page that reaches back before ``since``.
+
+    A page in any other order proves nothing about the pages after it, and ends the list as a gap.
+    """
+
+    path: str
+    """Where a record has its RFC 3339 time."""
+    since: datetime
+
+    def opening(self) -> Mapping[str, str | int]:
+        """Nothing: the source asks for the order, where the API needs to be told."""
+        return {}
+
+    def following(self, page: Page) -> Turn | None:
+        """The address in the header, while the records are of the period."""
+        times = [_time(row, self.path) for row in page.rows]
+        if times != sorted(times, reverse=True):
+            raise Unavailable(GapKind.MALFORMED, f"is not ordered by {self.path}, newest first")
+        return None if times and times[-1] < self.since else Link().following(page)
+
+
+def _time(row: Any, path: str) -> datetime:
+    try:
+        return instant(_text(row, path))
+    except ValueError:
+        raise Unavailable(GapKind.MALFORMED, f"has a record without a time in {path}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from collector.config import Config
 from collector.continuity import Calendar, State, calendar
 from collector.errors import ConfigError
-from collector.model import stamp
+from collector.model import Row, stamp
 
 if TYPE_CHECKING:
     from evidence_store.store import Store
+    from evidence_store.verify import Verification
 
 
 def moment(text: str, *, end_of_day: bool = False) -> datetime:
@@ -56,16 +57,38 @@ def continuity(arguments: argparse.Namespace, config: Config) -> int:
             f"the period from {arguments.start} to {arguments.end} is empty", "name a period that has begun"
         )
     verification = verify_store(config.store.path, key=None, read_data=False)
-    invalid = {int(problem.path.split("/")[1]) for problem in verification.problems if problem.path.startswith("runs/")}
     with Store.open(config.store.path) as store:
-        found = of_store(store, start, end, tuple(invalid))
+        found = of_store(store, start, end, _invalid(verification))
         controls = _controls(store, found)
     if arguments.json:
         print(json.dumps({"schema": "affidavit.continuity/1", **found.as_row(), "controls": controls}))
     else:
         _show(found)
+        for row in controls:
+            if row["share"] is not None:
+                print(f"{row['framework']} {row['id']}: read whole in {row['occurrences']} slots, {row['share']:.1%}")
     covered = found.counts[State.RUN] + found.counts[State.LATE]
     return 0 if found.slots and covered == len(found.slots) else 3
+
+
+def over_period(store: Store, verification: Verification, start: datetime, end: datetime) -> Row:
+    """Slots of a period and what became of them, with the share of each control, for a report.
+
+    Raises:
+        ConfigError: the period has not begun, or ends before it begins.
+    """
+    until = min(end, datetime.now(UTC))
+    if until <= start:
+        raise ConfigError(f"the period from {stamp(start)} to {stamp(end)} is empty", "name a period that has begun")
+    end = until
+    found = of_store(store, start, end, _invalid(verification))
+    return {**found.as_row(), "controls": _controls(store, found)}
+
+
+def _invalid(verification: Verification) -> tuple[int, ...]:
+    """Runs that do not verify."""
+    broken = {problem.path.split("/")[1] for problem in verification.problems if problem.path.startswith("runs/")}
+    return tuple(int(number) for number in broken if number.isdecimal())
 
 
 def pause(arguments: argparse.Namespace, open_store: Callable[[], Store]) -> int:
@@ -83,6 +106,7 @@ def pause(arguments: argparse.Namespace, open_store: Callable[[], Store]) -> int
 
 def observe(arguments: argparse.Namespace, config: Config) -> int:
     """What an auditor may ask about the evidence of a period; always 0, since nothing here is a verdict."""
+    from collector.attachments import attachments
     from collector.observations import observe as look
     from collector.observations import sight
     from evidence_store.store import Store
@@ -92,8 +116,9 @@ def observe(arguments: argparse.Namespace, config: Config) -> int:
     with Store.open(config.store.path) as store:
         runs = [run for run in store.runs() if run.state == "complete" and start <= run.opened_on <= end]
         found = look(
-            [sight(run.number, run.opened_on, store.run(run.number).results()) for run in runs], start, end, audit
-        )
+            [sight(run.number, run.opened_on, store.run(run.number).results()) for run in runs], start, end, audit,
+            attachments(store.notes(), end)[0],
+        )  # fmt: skip
     if arguments.json:
         rows = [asdict(each) for each in found]
         print(json.dumps({"schema": "affidavit.observations/1", "runs": len(runs), "observations": rows}))

@@ -19,6 +19,10 @@ from collector.config import (
     Connection,
     HostConnection,
     HttpConnection,
+    KubernetesConnection,
+    LdapConnection,
+    RegisterConnection,
+    SqlConnection,
     TlsConnection,
 )
 from collector.errors import ConfigError, RerunError
@@ -30,7 +34,11 @@ SCHEMA = "affidavit.plan/1"
 
 NOT_INSTALLED = "rerun with the version that sealed it, or with --sealed-code if you trust the run"
 
-IDENTITY = {"aws": "aws.sts.caller-identity", "okta": "okta.caller"}
+IDENTITY = {
+    "aws": "aws.sts.caller-identity", "github": "github.caller", "gitlab": "gitlab.caller", "okta": "okta.caller",
+    "jira": "jira.caller", "ldap": "ldap.caller", "active-directory": "active-directory.caller",
+    "postgresql": "postgresql.caller", "mariadb": "mariadb.caller",
+}  # fmt: skip
 """Dataset that tells with which identity a connection asks; it is read before everything else there.
 
 Its one record says so under ``Arn``, or under ``Caller``, which is empty where the credential belongs to nobody.
@@ -44,7 +52,7 @@ class Place:
     name: str
     kind: str
     home: str = ""
-    """Region asked for what is not regional."""
+    """Region asked for what is not regional; of a directory, the entry under which everything is read."""
     endpoints: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
     """Accounts declared; empty for the credentials' own."""
@@ -156,6 +164,7 @@ def make(
                 "kind": source.kind,
                 "fresh": source.fresh,
                 "maxAgeH": source.max_age_h,
+                "windowDays": source.window_days,
                 "module": source.module,
                 "redactions": [
                     {"operation": item.operation, "path": item.json or item.regex, "reason": item.reason}
@@ -208,7 +217,7 @@ def read(document: Mapping[str, Any], library: Library) -> Plan:
     )
 
 
-def _declared(checks: Iterable[Check], connections: Iterable[Connection]) -> dict[str, dict[str, tuple[str, ...]]]:
+def _declared(checks: Iterable[Check], connections: Sequence[Connection]) -> dict[str, dict[str, tuple[str, ...]]]:
     """Limits that are what the plan reads, by check: the accounts named, and the regions that every one is read in.
 
     An account that is read under the credentials' own name only is known when it answers, so it is not among them.
@@ -218,12 +227,19 @@ def _declared(checks: Iterable[Check], connections: Iterable[Connection]) -> dic
     known = {
         "collected_accounts": tuple(sorted({account.id for cloud in clouds for account in cloud.accounts})),
         "collected_regions": tuple(sorted(regions)),
+        "collected_organisations": _named(connections, "github"),
+        "collected_groups": _named(connections, "gitlab"),
     }
     return {
         check.id: filled
         for check in checks
         if (filled := {name: known[name] for name, default in check.params.items() if name in known and not default})
     }
+
+
+def _named(connections: Iterable[Connection], kind: str) -> tuple[str, ...]:
+    """The accounts that connections of a kind read."""
+    return tuple(sorted({name for one in connections if one.kind == kind for name in _accounts(one)}))
 
 
 def _aliased(id: str, checks: Iterable[Check]) -> Check | None:  # noqa: A002
@@ -236,13 +252,24 @@ def _tasks(connection: Connection, datasets: set[str], library: Library) -> list
     wanted = sorted(dataset for dataset in datasets if library.sources[dataset].connection == connection.kind)
     if identity and wanted:
         wanted = [identity, *(dataset for dataset in wanted if dataset != identity)]
-    accounts = [account.id for account in connection.accounts] if isinstance(connection, AwsConnection) else []
-    for account in accounts or [""]:
+    for account in _accounts(connection) or ("",):
         for dataset in wanted:
+            if account and library.sources[dataset].per == "connection":
+                continue
             regional = isinstance(connection, AwsConnection) and library.sources[dataset].per == "region"
             regions = connection.regions if isinstance(connection, AwsConnection) and regional else ("",)
             tasks += [Task(dataset, connection.name, account, region) for region in regions]
+    if _accounts(connection):
+        own = [dataset for dataset in wanted if library.sources[dataset].per == "connection"]
+        tasks += [Task(dataset, connection.name) for dataset in own]
     return tasks
+
+
+def _accounts(connection: Connection) -> tuple[str, ...]:
+    """What the connection is read once for each of; empty where it has only its own."""
+    if isinstance(connection, AwsConnection):
+        return tuple(account.id for account in connection.accounts)
+    return connection.accounts if isinstance(connection, HttpConnection) else ()
 
 
 def _place(connection: Connection) -> Place:
@@ -256,10 +283,19 @@ def _place(connection: Connection) -> Place:
             )
         case HostConnection():
             return Place(connection.name, "host")
+        case RegisterConnection():
+            return Place(connection.name, "register")
+        case LdapConnection():
+            return Place(connection.name, connection.kind, connection.base, endpoints=(connection.url,))
         case TlsConnection():
             return Place(connection.name, "tls", endpoints=tuple(str(endpoint) for endpoint in connection.endpoints))
+        case KubernetesConnection():
+            return Place(connection.name, "kubernetes")
         case HttpConnection():
-            return Place(connection.name, connection.kind, endpoints=(connection.base_url,))
+            urls = (connection.base_url,)
+            return Place(connection.name, connection.kind, endpoints=urls, accounts=connection.accounts)
+        case SqlConnection():
+            return Place(connection.name, connection.kind, endpoints=(str(connection.host),))
 
 
 def _plain(item: Place | Task | Collection) -> dict[str, Any]:

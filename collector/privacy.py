@@ -28,6 +28,9 @@ DEFAULTS = (
     Personal("account:GetAlternateContact", "contact", json="AlternateContact"),
     Personal("sns:ListSubscriptions*", "email", xml="Endpoint"),
     Personal("iam:GetSSHPublicKey", "name", xml="SSHPublicKeyBody"),
+    Personal("register:read", "email", regex=r"(?P<personal>[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,9})"),
+    Personal("register:git-log", "name", json="author"),
+    Personal("jira:GET *", "email", json="**.emailAddress"),
     Personal("host:read", "name", regex=r"^(?:[^:\n]*:){4}(?P<personal>[^:\n]+)(?::[^:\n]*){2}$"),
 )
 """Fields that are known to hold e-mail addresses, names or telephone numbers of people."""

@@ -164,7 +164,9 @@ def _collect_and_judge(
     def wire(task: Task, caller: str) -> Wire:
         source = sources[task.dataset]
         personal = (*bench.config.privacy.selected, *source.personal)
-        live = LiveWire(task, writer, source.redactions, stop=stop, personal=personal)
+        live = LiveWire(
+            task, writer, source.redactions, stop=stop, personal=personal, unordered=source.unordered
+        )
         live.caller = caller
         live.permissions = frozenset(source.permissions)
         return live

@@ -14,6 +14,8 @@ from collector.errors import ConfigError
 from collector.privacy_commands import disclose as disclose
 from collector.privacy_commands import erase as erase
 from collector.privacy_commands import verify_disclosure as verify_disclosure
+from collector.register_commands import registers_check as registers_check
+from collector.register_commands import registers_init as registers_init
 from collector.secrets import SecretRef
 from collector.store_commands import store_check as store_check
 from collector.store_commands import store_stats as store_stats

@@ -101,7 +101,7 @@ def suppressed(document: Mapping[str, Any], leaves: Iterable[Mapping[str, Any]])
         for item in source.get("redactions", ()):
             name = f"{source['id']} {item['path']}"
             rows.append({"side": "measurement", "what": "redacted", "name": name, "reason": item["reason"], "by": ""})
-    rows += [_leaf(leaf) for leaf in leaves if leaf["kind"] in _LEAVES]
+    rows += [_leaf(leaf) for leaf in leaves if leaf["kind"] in _LEAVES or "withdraws" in leaf]
     return rows
 
 
@@ -112,14 +112,20 @@ _LEAVES = {
 
 
 def _leaf(leaf: Mapping[str, Any]) -> Row:
-    told = leaf.get("reason") or leaf.get("basis") or ""
+    told, what = leaf.get("reason") or leaf.get("basis") or "", _LEAVES.get(leaf["kind"], leaf["kind"])
+    if "withdraws" in leaf:
+        what, told = f"{leaf['kind']} withdrawn", f"leaf {leaf['withdraws']} no longer holds: {told}"
+    elif leaf["kind"] == "waiver" and "until" in leaf:
+        where = f" in {leaf['scope']}" if leaf.get("scope") else ""
+        ticket = f" ({leaf['ticket']})" if leaf.get("ticket") else ""
+        told = f"{leaf['check']} on {leaf['resource']}{where} until {leaf['until']}: {told}{ticket}"
     if leaf["kind"] == "config-change":
         told = "; ".join(leaf["changes"]) + (f"; and {leaf['more']} more" if leaf["more"] else "")
         told += f" (why: {leaf['reason'] or 'not stated'})"
     by = leaf.get("by") or leaf.get("approvedBy") or ""
     side = "environment" if leaf["kind"] == "gap" else "measurement"
     return {
-        "side": side, "what": _LEAVES[leaf["kind"]], "name": f"leaf {leaf['index']}", "reason": told, "by": by,
+        "side": side, "what": what, "name": f"leaf {leaf['index']}", "reason": told, "by": by,
         "when": leaf.get("recordedOn", ""), "leaf": leaf["index"],
     }  # fmt: skip
 

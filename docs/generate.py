@@ -1,14 +1,14 @@
-"""Writes the reference pages that follow from the code: docs/checks.md, docs/sources.md, docs/cli.md."""
+"""Writes the pages that follow from the code and the mappings: checks.md, sources.md, coverage.md, cli.md."""
 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from collector import examples, plugins
-from collector.catalogue import load_catalogues, load_mappings
+from collector.catalogue import STRENGTHS, load_catalogues, load_mappings
 from collector.cli import EPILOG, parser
 
 DOCS = Path(__file__).parent
@@ -62,6 +62,58 @@ def sources_page() -> str:
     return "\n".join(text) + "\n"
 
 
+PARTS = (
+    ("iso-27001", "2022+amd1", "ISO/IEC 27001:2022, Annex A", lambda control: control.id.startswith("A.")),
+    ("iso-27017", "2015", "ISO/IEC 27017:2015, cloud-specific controls", lambda control: control.id.startswith("CLD.")),
+    ("iso-27017", "2026", "ISO/IEC 27017:2026", lambda control: control.kind in ("cloud-specific", "cloud-guidance")),
+)
+SHORT = {
+    "supports": "supports", "demonstrates_design": "design", "demonstrates_implementation": "implementation",
+    "demonstrates_operation": "operation",
+}  # fmt: skip
+
+
+def coverage_page() -> str:
+    """Every control: which sources evidence it, how strongly at most, and what remains for people to show."""
+    library = plugins.load()
+    root = plugins.content_root() / "mappings"
+    catalogues = load_catalogues(root)
+    rows = defaultdict(list)
+    for row in load_mappings(root, None, library.checks, catalogues).rows:
+        if row.strength != "context":
+            rows[row.key].append(row)
+    text = [
+        MARK + "# Coverage\n",
+        "What the checks of this release can show of each control, if they pass: how many checks by source, and the most",
+        "that any of them shows. *Operation* is over a period; *supports* alone makes nothing met. Rows of background",
+        "are not counted. The last column is what no system shows; each mapping row names more of it.\n",
+    ]
+    for framework, edition, title, wanted in PARTS:
+        controls = [control for control in catalogues.all[framework, edition].controls if wanted(control)]
+        best = {c.key: max((STRENGTHS.index(row.strength) for row in rows[c.key]), default=0) for c in controls}
+        shown = [control for control in controls if best[control.key]]
+        can = [control for control in controls if control.api_evidence != "none"]
+        strong = sum(best[control.key] >= STRENGTHS.index("demonstrates_design") for control in controls)
+        operating = sum(STRENGTHS[best[control.key]] == "demonstrates_operation" for control in controls)
+        text += [
+            f"## {title}\n",
+            f"{len(controls)} controls, of which {len(can)} can be evidenced by systems at all: **{len(shown)}** have at "
+            f"least one row, **{strong}** show design, implementation or operation, **{operating}** show operation.\n",
+            "| control | title | at most | checks by source | remains for people |",
+            "|---|---|---|---|---|",
+        ]
+        for control in controls:
+            kinds = Counter(library.sources[library.checks[row.check].datasets[0]].connection for row in rows[control.key])
+            by_source = ", ".join(f"{kind} {number}" for kind, number in sorted(kinds.items()))
+            most = SHORT.get(STRENGTHS[best[control.key]], "")
+            none = "no system shows it" if control.api_evidence == "none" else "nothing yet"
+            text.append(
+                f"| {control.id} | {control.title} | {most or none} | {by_source} | {control.documents or control.ask} |"
+            )
+        text.append("")
+    return "\n".join(text)
+
+
 def commands(top: argparse.ArgumentParser, before: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Each command by its name, those of a group one by one."""
     groups = [action for action in top._actions if isinstance(action, argparse._SubParsersAction)]
@@ -86,8 +138,9 @@ def cli_page() -> str:
 
 def main() -> None:
     """Write the pages."""
-    for name, page in (("checks.md", checks_page), ("sources.md", sources_page), ("cli.md", cli_page)):
-        (DOCS / name).write_text(page(), "utf8")
+    pages = {"checks": checks_page, "sources": sources_page, "coverage": coverage_page, "cli": cli_page}
+    for name, page in pages.items():
+        (DOCS / f"{name}.md").write_text(page(), "utf8")
 
 
 if __name__ == "__main__":

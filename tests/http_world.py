@@ -245,8 +245,10 @@ def basic_of(request: Request) -> str:
 class Contract:
     """An OpenAPI description that requests and replies are held against."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, host: str = "https://subdomain.okta.com") -> None:
         from openapi_core import Config, OpenAPI
+
+        self._host = host
 
         self._api = OpenAPI.from_file_path(str(SPECS / file), config=Config(spec_validator_cls=None))
         self.document = json.loads((SPECS / file).read_text("utf8"))
@@ -268,7 +270,7 @@ class Contract:
         if str(reply.status) not in operation["responses"]:
             return
         try:
-            self._api.validate_response(_Asked(request, RequestParameters()), _Replied(reply))
+            self._api.validate_response(_Asked(self._host, request, RequestParameters()), _Replied(reply))
             self.held += 1
         except OpenAPIError as error:
             causes = getattr(error.__cause__, "schema_errors", ())
@@ -280,8 +282,8 @@ class Contract:
 
 
 class _Asked:
-    def __init__(self, request: Request, parameters: Any) -> None:
-        self.host_url = "https://subdomain.okta.com"
+    def __init__(self, host: str, request: Request, parameters: Any) -> None:
+        self.host_url = host
         self.path = request.path
         self.method = request.method.lower()
         self.content_type = ""

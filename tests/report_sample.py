@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,32 @@ class Verification:
     warnings: tuple[str, ...] = ()
     stamps: tuple[dict[str, Any], ...] = ()
     cosignatures: tuple[dict[str, Any], ...] = ()
+
+
+LATER = datetime(2026, 3, 1, tzinfo=UTC)
+"""A month after the run."""
+OLDER = {"edition": "2013", "id": "A.9.2.3", "relation": "merged", "note": ""}
+FORMERLY = {("iso-27001", "2022+amd1", "A.8.2"): [OLDER]}
+
+
+def attached(index: int, control: str, **changes: Any) -> dict[str, Any]:
+    """An attachment leaf, as a store tells of it."""
+    return {
+        "kind": "attachment", "index": index, "recordedOn": "2026-02-10T08:00:00.000Z", "form": "file",
+        "name": "policy.pdf", "title": HOSTILE[0], "object": {"sha256": body(900 + index), "size": 12},
+        "controls": [{"framework": "iso-27001", "edition": "2022+amd1", "id": control}],
+        "from": "2025-07-25T08:00:00.000Z", "to": "2026-02-10T08:00:00.000Z", "effective": "2025-07-25T08:00:00.000Z",
+        "validUntil": "2026-12-31T00:00:00.000Z", "by": "J. Doe", "role": "head of IT", **changes,
+    }  # fmt: skip
+
+
+def waiver_of(finding: Mapping[str, Any], index: int = 52, **changes: Any) -> dict[str, Any]:
+    """A waiver leaf about a finding."""
+    return {
+        "kind": "waiver", "index": index, "recordedOn": "2026-02-10T09:00:00.000Z", "check": finding["check"],
+        "resource": finding["resource"], "scope": "", "until": "2026-06-01T00:00:00.000Z", "reason": "being moved",
+        "by": "J. Doe", "ticket": "CHG-7", **changes,
+    }  # fmt: skip
 
 
 NO_ANCHOR = "no outside anchor: nothing outside this store shows that its newest entries were not cut off"
@@ -208,7 +235,10 @@ class Sample:
         }
 
     def report(
-        self, verification: Any = Verification(warnings=(NO_ANCHOR,)), plan: Mapping[str, Any] | None = None
+        self,
+        verification: Any = Verification(warnings=(NO_ANCHOR,)),
+        plan: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> ReportData:
         return build(
             plan or self.plan_document(),
@@ -220,12 +250,19 @@ class Sample:
             run=self.number,
             state=self.state,
             key=FINGERPRINT,
+            **more,
         )
 
 
 def body(number: int) -> str:
     """SHA-256 of an invented body."""
     return hashlib.sha256(f"body {number}".encode()).hexdigest()
+
+
+STATED = (
+    attached(50, "A.7.1"),
+    attached(51, "A.7.2", title="an old policy", validUntil="2026-02-15T00:00:00.000Z"),
+)
 
 
 def sample(**changes: Any) -> Sample:

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.config import load as load_config
 from collector.continuity import Calendar, State, calendar, commitment, committed
+from collector.errors import ConfigError
 from collector.model import stamp
-from collector.period_commands import of_store
-from evidence_store.keys import create_key_file, load_key_file
+from collector.period_commands import of_store, over_period
+from evidence_store.keys import FileSigner, create_key_file, load_key_file
 from evidence_store.store import Store
+from evidence_store.verify import verify_store
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -133,3 +136,24 @@ def test_a_wrong_date_is_named(text: str, words: str) -> None:
 
     with pytest.raises(ConfigError, match=words):
         moment(text)
+
+
+def test_a_period_tells_for_each_control_in_how_many_slots_it_was_read_whole(tmp_path: Path) -> None:
+    signer = FileSigner(Ed25519PrivateKey.from_private_bytes(b"\x07" * 32))
+    now = [datetime(2026, 2, 1, tzinfo=UTC)]
+    schedule = {"name": "daily", "cron": "0 2 * * *", "jitterS": 0, "connections": []}
+    read = {"kind": "control", "framework": "iso-27001", "edition": "2022+amd1", "result": "met", "incomplete": False}
+    with Store.create(tmp_path / "store", origin="o", signer=signer, clock=lambda: now[0]) as store:
+        store.append("schedule", {"zone": "UTC", "schedules": [schedule]})
+        for day, changes in ((1, {}), (2, {"incomplete": True}), (3, {"result": "not_collected"}), (4, {})):
+            now[0] = datetime(2026, 2, day, 2, 1, tzinfo=UTC)
+            slot = f"2026-02-0{day}T02:00:00.000Z"
+            run = store.begin({"trigger": "schedule daily", "scheduledFor": slot}, b"{}")
+            run.close([{**read, "id": "A.8.13"}, {**read, "id": "A.8.15", **changes}], {"outcome": "complete"})
+        found = verify_store(store.root, key=signer.keyid)
+        told = over_period(store, found, datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 6, tzinfo=UTC))
+        assert (told["share"], len(told["slots"])) == (0.8, 5)
+        shares = {row["id"]: (row["occurrences"], row["share"]) for row in told["controls"]}
+        assert shares == {"A.8.13": (4, 0.8), "A.8.15": (2, 0.4)}
+        with pytest.raises(ConfigError, match="is empty"):
+            over_period(store, found, datetime(2099, 1, 1, tzinfo=UTC), datetime(2099, 2, 1, tzinfo=UTC))

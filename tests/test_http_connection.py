@@ -815,7 +815,7 @@ def test_every_form_of_credential_opens(world: HttpWorld, tmp_path: Path, monkey
         f"  - {{name: three, kind: http, provider: acme, {base}, "
         f"oauth: {{token_url: {world.origin}/token, client_id: c, client_secret: env:T, scopes: [r]}}}}\n"
         f"  - {{name: four, kind: http, provider: acme, {base}}}\n"
-        f"  - {{name: five, kind: gitlab, {base}, token: env:T}}\n"
+        f"  - {{name: five, kind: gitlab, {base}, token: env:T, accounts: [example]}}\n"
         f"  - {{name: six, kind: okta, {base}, token: env:MISSING}}\n",
     )
     assert [connection.kind for connection in config.connections] == ["acme"] * 4 + ["gitlab", "okta"]

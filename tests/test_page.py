@@ -11,7 +11,20 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from collector.report import page as html
-from tests.report_sample import CALLER, HOSTILE, Problem, Sample, Verification, aborted, body, sample
+from tests.report_sample import (
+    CALLER,
+    FORMERLY,
+    HOSTILE,
+    LATER,
+    STATED,
+    Problem,
+    Sample,
+    Verification,
+    aborted,
+    body,
+    sample,
+    waiver_of,
+)
 
 CHROMIUM = Path("/usr/bin/chromium")
 QUIET = (
@@ -45,8 +58,8 @@ class Reader:
         self.tab.on("pageerror", lambda error: self.said.append(str(error)))
         self.tab.on("request", lambda request: self.asked.append(request.url))
 
-    def open(self, made: Sample, *arguments: object) -> Page:
-        self.file.write_text(html.render(made.report(*arguments)), "utf-8")  # type: ignore[arg-type]
+    def open(self, made: Sample, *arguments: object, **more: object) -> Page:
+        self.file.write_text(html.render(made.report(*arguments, **more)), "utf-8")  # type: ignore[arg-type]
         self.tab.goto(self.file.as_uri())
         return self.tab
 
@@ -244,3 +257,45 @@ def test_a_small_screen_needs_no_sideways_scrolling(reader: Reader):
     tab = reader.open(sample())
     tab.set_viewport_size({"width": 390, "height": 800})
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_statements_waivers_grades_and_age_stand_beside_what_was_read(reader: Reader):
+    made = sample()
+    failing = next(
+        line for line in made.lines
+        if line["kind"] == "finding" and line["outcome"] == "FAIL" and "<" not in line["resource"]
+    )  # fmt: skip
+    tab = reader.open(made, notes=[*STATED, waiver_of(failing)], at=LATER, formerly=FORMERLY)
+    told = tab.locator("#statements .human")
+    expect(told).to_have_count(2)
+    expect(told.first).to_contain_text("Stated by a person: " + HOSTILE[0])
+    expect(told.first).to_contain_text("effective 200 days before it was recorded")
+    expect(told.last).to_contain_text("expired")
+    row = entry(tab, "A.7.1")
+    expect(row.locator("> summary")).to_contain_text("not collected")
+    expect(row.locator("> summary")).to_contain_text("human evidence only")
+    row.locator("> summary").click()
+    expect(row.locator(".human")).to_have_count(1)
+    expect(entry(tab, "A.7.2").locator("> summary")).to_contain_text("none of it valid")
+    expect(tab.locator("#waived tbody tr")).to_have_count(1)
+    tab.get_by_label("Filter findings").last.fill("waived")
+    waived = tab.locator("#findings details.finding")
+    expect(waived).to_have_count(1)
+    expect(waived.locator("> summary")).to_contain_text("FAIL")
+    expect(waived.locator("> summary")).to_contain_text("waived")
+    expect(waived.locator(".grade")).to_have_attribute("title", re.compile("Grade [ABCD]: .+"))
+    expect(tab.locator("#stale tbody tr")).to_have_count(len([x for x in made.lines if x["kind"] == "population"]))
+    expect(tab.locator("#summary")).to_contain_text("read too long ago")
+    expect(entry(tab, "A.8.2").locator("> summary")).to_contain_text("stale")
+    row = entry(tab, "A.8.2")
+    row.locator("> summary").click()
+    expect(row.locator("> .body")).to_contain_text("A.9.2.3 (2013)")
+    assert tab.evaluate("window.pwned") is None
+
+
+def test_a_report_of_the_moment_of_its_run_says_nothing_of_age(reader: Reader):
+    tab = reader.open(sample())
+    expect(tab.locator("#stale")).to_have_count(0)
+    expect(tab.locator("#statements")).to_have_count(0)
+    expect(tab.locator("#waivers")).to_have_count(0)
+    expect(tab.locator("#summary")).not_to_contain_text("Stands as")

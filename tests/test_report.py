@@ -30,7 +30,18 @@ from collector.report.text import visible
 from evidence_store.keys import FileSigner
 from evidence_store.store import Store
 from evidence_store.verify import verify_store
-from tests.report_sample import FINGERPRINT, HOSTILE, NO_ANCHOR, Problem, Verification, aborted, sample
+from tests.report_sample import (
+    FINGERPRINT,
+    FORMERLY,
+    HOSTILE,
+    LATER,
+    NO_ANCHOR,
+    Problem,
+    Verification,
+    aborted,
+    attached,
+    sample,
+)
 
 BROKEN = Verification(ok=False, problems=(Problem("runs/00000012/objects.pack", "is not what its leaf says"),))
 UNSIGNED = Verification(ok=False, authenticated=False, warnings=("no key was given",))
@@ -338,3 +349,41 @@ def test_p6_a_really_aborted_run_is_told_from_a_whole_one(store: Path):
     assert report.seal.verified
     assert terminal.render(report).startswith("ABORTED: this run was aborted (stopped by a signal)")
     assert len(report.gaps) == len(report.plan["tasks"])
+
+
+def test_what_stands_beside_a_control_is_told_in_its_line() -> None:
+    made = sample()
+    plan = made.plan_document()
+    for source in plan["sources"]:
+        if source["id"] == "aws.backup.plans":
+            source |= {"kind": "period", "windowDays": 30}
+    for line in made.lines:
+        for row in line.get("rows", ()) if line["kind"] == "control" else ():
+            if row["check"] == "aws.backup.plan-exists":
+                row["strength"] = "demonstrates_operation"
+    events = sum(line["rows"] for line in made.lines if line.get("dataset") == "aws.backup.plans")
+    share = {"framework": "iso-27001", "edition": "2022+amd1", "id": "A.8.13", "occurrences": 88, "share": 0.9778}
+    covered = {"from": "2026-01-01T00:00:00.000Z", "to": "2026-04-01T00:00:00.000Z", "share": 0.99,
+               "counts": {"run": 89, "missing": 1}, "slots": [], "controls": [share]}  # fmt: skip
+    told = made.report(plan=plan, notes=[attached(50, "A.8.13")], at=LATER, formerly=FORMERLY, continuity=covered)
+    text = terminal.render(told, width=900)
+    line = next(line for line in text.splitlines() if line.startswith("A.8.13 "))
+    assert f"{events} occurrences from 2026-01-02T02:00:00.000Z to 2026-02-01T02:00:00.000Z: Every record of" in line
+    assert "read whole in 88 slots of the period, 97.8%" in line
+    assert "(leaf 50)" in line
+    assert "Period 2026-01-01 to 2026-03-31: 89 run, 1 missing, 99.0% covered" in text
+    assert "formerly A.9.2.3 (2013)" in next(line for line in text.splitlines() if line.startswith("A.8.2 "))
+    document = json_.document(told)
+    rows = [row for control in document["controls"] for row in control["rows"]]
+    (row,) = [row for row in rows if row["check"] == "aws.backup.plan-exists"]
+    assert row["operation"]["occurrences"] == events
+    assert document["continuity"] == covered
+
+
+def test_each_finding_that_did_not_pass_shows_its_grade_and_the_letters_are_explained() -> None:
+    text = terminal.render(sample().report(), width=300)
+    assert "Grades, how far findings can be verified: " in text
+    assert "D (nothing concluded, or not proven complete)" in text
+    rows = [line for line in text.splitlines() if line.startswith(("UNKNOWN  ", "FAIL  "))]
+    assert rows
+    assert {line.split()[1] for line in rows} <= set("ABCD")

@@ -159,3 +159,11 @@ def test_a_connection_that_was_not_opened_is_not_opened_in_a_replay() -> None:
 def test_only_headers_of_use_are_kept() -> None:
     sent = {"date": "d", "x-amzn-requestid": "r", "x-ratelimit-reset": "1", "set-cookie": "c", "authorization": "a"}
     assert kept_headers(sent) == {"date": "d", "x-amzn-requestid": "r", "x-ratelimit-reset": "1"}
+
+
+def test_the_pages_of_an_unordered_list_say_so_and_no_other_reply_does() -> None:
+    ledger = MemoryLedger()
+    wire = LiveWire(TASK, ledger, unordered="x:List")
+    for operation in ("x:List", "x:Get"):
+        wire.conclude(wire.exchange(Ask(operation, {}), lambda: Answer(200, b"{}")))
+    assert [line.get("unordered") for line in ledger.lines] == [True, None]

@@ -29,7 +29,10 @@ def plans(aws: Aws) -> Iterator[Row]:
         }
 
 
-@source("aws.backup.jobs", key="BackupJobId", per="region", permissions=("backup:ListBackupJobs",), kind="period")
+@source(
+    "aws.backup.jobs", key="BackupJobId", per="region", permissions=("backup:ListBackupJobs",), kind="period",
+    window_days=30,
+)  # fmt: skip
 def jobs(aws: Aws) -> Iterator[Row]:
     """Every backup job of the region that AWS still lists: those of the last 30 days."""
     yield from aws.pages("backup", "list_backup_jobs", rows="BackupJobs")

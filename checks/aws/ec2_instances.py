@@ -9,7 +9,13 @@ GONE = ("shutting-down", "terminated")
 """States of an instance that is no more, or is about to be; it stays listed for an hour."""
 
 
-@source("aws.ec2.instances", key="InstanceId", per="region", permissions=("ec2:DescribeInstances",))
+@source(
+    "aws.ec2.instances",
+    key="InstanceId",
+    per="region",
+    permissions=("ec2:DescribeInstances",),
+    unordered="ec2:DescribeInstances",
+)
 def instances(aws: Aws) -> Iterator[Row]:
     """Every instance of the region, terminated ones included while the API lists them."""
     yield from aws.pages("ec2", "describe_instances", rows="Reservations[].Instances[]", MaxResults=1000)

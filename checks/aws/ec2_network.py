@@ -22,6 +22,7 @@ INTERNET4, INTERNET6 = IPv4Network("0.0.0.0/0"), IPv6Network("2000::/3")
     key="GroupId",
     per="region",
     permissions=("ec2:DescribeSecurityGroups", "ec2:GetManagedPrefixListEntries"),
+    unordered="ec2:DescribeSecurityGroups",
 )
 def security_groups(aws: Aws) -> Iterator[Row]:
     """Every security group of the region, with the entries of each prefix list that its inbound rules name."""

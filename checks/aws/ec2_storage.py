@@ -6,7 +6,13 @@ from typing import Any
 from collector.api import Aws, Record, Row, Verdict, check, fail, ok, source
 
 
-@source("aws.ec2.volumes", key="VolumeId", per="region", permissions=("ec2:DescribeVolumes",))
+@source(
+    "aws.ec2.volumes",
+    key="VolumeId",
+    per="region",
+    permissions=("ec2:DescribeVolumes",),
+    unordered="ec2:DescribeVolumes",
+)
 def volumes(aws: Aws) -> Iterator[Row]:
     """Every EBS volume of the region, attached or not."""
     yield from aws.pages("ec2", "describe_volumes", rows="Volumes", MaxResults=1000)
@@ -17,6 +23,7 @@ def volumes(aws: Aws) -> Iterator[Row]:
     key="SnapshotId",
     per="region",
     permissions=("ec2:DescribeSnapshotAttribute", "ec2:DescribeSnapshots"),
+    unordered="ec2:DescribeSnapshots",
 )
 def snapshots(aws: Aws) -> Iterator[Row]:
     """Every EBS snapshot in the region that the account owns, with who may make volumes of it."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from collector.api import Aws, Record, Redaction, Row, Verdict, check, fail, ok, skip, source
+from collector.api import Aws, Record, Redaction, Row, Table, Verdict, check, fail, ok, skip, source
 from collector.iam_policy import grants_all, statements
 
 NO_ORGANISATION = ("AWSOrganizationsNotInUseException",)
@@ -58,25 +58,26 @@ def _whole(aws: Aws, operation: str, rows: str, **params: Any) -> Iterator[Any]:
     "aws.organizations.accounts-collected",
     title="Every account of the organisation is among those that are collected",
     severity="high",
-    over=("aws.organizations.accounts",),
+    each="aws.organizations.accounts",
+    beside=("aws.sts.caller-identity",),
 )
-def accounts_collected(accounts: Iterator[Record], *, collected_accounts: tuple[str, ...] = ()) -> Verdict:
-    """Every active account of the organisation is one of ``collected_accounts``.
+def accounts_collected(account: Record, callers: Table, *, collected_accounts: tuple[str, ...] = ()) -> Verdict:
+    """An active account is one of ``collected_accounts``, or the one that a connection of this run asks in.
 
-    Source: ListAccounts (``State``, which took the place of ``Status``). Only the management account and delegated
-    administrators are answered, others are refused. Skipped where there is no organisation.
-    Remedy: add the account to the collection and to ``collected_accounts``.
+    Source: ListAccounts (``State``, which took the place of ``Status``), GetCallerIdentity (``Account``). Only the
+    management account and delegated administrators are answered, others are refused. Skipped where there is no
+    organisation.
+    Remedy: add the account to the connection that shall read it.
     """
     # Status goes away on 2026-09-09; recordings and emulators of before then have no State.
-    states = {account["Id"]: account["State"] if "State" in account else account["Status"] for account in accounts}
-    if not states:
-        return skip("the account is in no organisation")
-    active = [account for account, state in states.items() if state == "ACTIVE"]
-    missing = sorted(set(active) - set(map(str, collected_accounts)))
-    if missing:
-        some = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
-        return fail(f"{len(missing)} of {len(active)} active accounts are not collected ({some}), limit 0")
-    return ok(f"all {len(active)} active accounts are collected")
+    state = account["State"] if "State" in account else account["Status"]
+    if state != "ACTIVE":
+        return skip(f"the account is {state.lower()}")
+    if account["Id"] in map(str, collected_accounts):
+        return ok("the account is declared to be collected")
+    if callers.where("Account", account["Id"]):
+        return ok("the account is the one that a connection asks in")
+    return fail(f"the account is active and not collected; {len(collected_accounts)} accounts are declared")
 
 
 @check(

@@ -19,6 +19,7 @@ EVENTS = ("policy.", "user.account.privilege.", "user.lifecycle.", "user.session
     per="connection",
     permissions=("okta.logs.read",),
     kind="period",
+    window_days=DAYS,
     redactions=tuple(
         Redaction("okta:GET /api/v1/logs", "who acted is told by id and login, when by the time", json=f"[].{path}")
         for path in (

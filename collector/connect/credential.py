@@ -109,7 +109,7 @@ class ClientCredentials:
         self._scopes = " ".join(scopes)
         self._post = post
         self._secret = client_secret
-        self._key = _rsa_key(private_key) if private_key else None
+        self._key = rsa_key(private_key) if private_key else None
         self._key_id = key_id
         self._lock = threading.Lock()
         self._token: Secret | None = None
@@ -182,7 +182,7 @@ def poster(session: requests.Session, timeout_s: float) -> Post:
         try:
             with session.post(
                 url, data=form, headers={"Accept": "application/json"}, auth=lambda request: request,
-                allow_redirects=False, stream=True, timeout=(min(10.0, timeout_s), timeout_s),
+                allow_redirects=False, stream=True, timeout=(min(10.0, timeout_s), timeout_s), verify=session.verify,
             ) as response:  # fmt: skip
                 return response.status_code, response.raw.read(MAX_TOKEN_REPLY, decode_content=True)
         except requests.Timeout:
@@ -210,13 +210,18 @@ def _sendable(name: str, secret: Secret) -> str:
     return value
 
 
-def _rsa_key(secret: Secret) -> rsa.RSAPrivateKey:
+def rsa_key(secret: Secret, place: str = "oauth.private_key") -> rsa.RSAPrivateKey:
+    """The key in a secret.
+
+    Raises:
+        ConfigError: it is none, or too weak.
+    """
     try:
         key: object = load_pem_private_key(secret.reveal().encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < 2048:
         raise ConfigError(
-            "oauth.private_key is not an unencrypted RSA key of at least 2048 bits in PEM", "put such a key there"
+            f"{place} is not an unencrypted RSA key of at least 2048 bits in PEM", "put such a key there"
         )
     return key

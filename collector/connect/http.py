@@ -7,11 +7,13 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from fnmatch import fnmatchcase
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
 
@@ -36,11 +38,22 @@ class Dialect:
     token: str = "Authorization: Bearer {token}"  # noqa: S105
     """How a token is sent."""
     headers: tuple[tuple[str, str], ...] = ()
+    home: str = ""
+    """Address of the API, where it is the same for every customer."""
+    elsewhere: tuple[tuple[str, str], ...] = ()
+    """What further hosts of the vendor answer, beside ``home`` only: beginning of the path, address."""
+    omits_empty: bool = False
+    """Whether a list without records is left out of the body."""
 
 
 DIALECTS = {
     "github": Dialect(headers=(("Accept", "application/vnd.github+json"), ("X-GitHub-Api-Version", "2022-11-28"))),
     "gitlab": Dialect(token="PRIVATE-TOKEN: {token}"),  # noqa: S106
+    "google-workspace": Dialect(
+        home="https://admin.googleapis.com",
+        elsewhere=(("/v1/", "https://cloudidentity.googleapis.com"),),
+        omits_empty=True,
+    ),
     "okta": Dialect(token="Authorization: SSWS {token}"),  # noqa: S106
 }
 """By kind of connection; the others speak the default."""
@@ -54,7 +67,17 @@ SECRET_PARAMS = frozenset(
 GOOGLE_LIMITS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"})
 """Google throttles with status 403 and one of these reasons."""
 
-MORE = ("@odata.nextLink", "nextPageToken", "nextLink", "_links/next/href")
+UNSUPPORTED = {
+    "AadPremiumLicenseRequired": "needs a licence that the tenant does not have",
+    "Authentication_RequestFromNonPremiumTenantOrB2CTenant": "needs a licence that the tenant does not have",
+    "Request_UnsupportedQuery": "is not supported here",
+}
+"""What a vendor's own words for "not here" mean, whatever status they come with."""
+
+SECRET_HEADERS = frozenset({"authorization", "cookie", "private-token", "proxy-authorization", "x-api-key"})
+"""Headers that would carry a credential into the record."""
+
+MORE = ("@odata.nextLink", "nextPageToken", "nextLink", "_links/next/href", "metadata/continue")
 """Members of a body that say there is a further page."""
 
 
@@ -81,7 +104,17 @@ class Site:
         self._session = session
         self._timeout_s = timeout_s
 
-    def send(self, url: str, max_bytes: int) -> Answer:
+    def address(self, path: str) -> str:
+        """What ``path`` is put behind: the base address, or the further host of the vendor that answers such a path.
+
+        A base address of one's own (a gateway, a test) answers for all of them.
+        """
+        own = dialect(self.kind)
+        if self.base_url == own.home:
+            return next((address for start, address in own.elsewhere if path.startswith(start)), self.base_url)
+        return self.base_url
+
+    def send(self, url: str, max_bytes: int, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
         """The answer to one GET, as it stood on the wire."""
         if self._session is None or self.credential is None:
             raise AssertionError("a replay sends nothing")
@@ -98,8 +131,11 @@ class Site:
         deadline = time.monotonic() + self._timeout_s
         timeout = (min(10.0, self._timeout_s), self._timeout_s)
         try:
-            with self._session.get(url, auth=sign, allow_redirects=False, stream=True, timeout=timeout) as response:
-                status, headers = response.status_code, {name.lower(): v for name, v in response.headers.items()}
+            with self._session.get(
+                url, headers=headers, auth=sign, allow_redirects=False, stream=True, timeout=timeout,
+                verify=self._session.verify,  # else REQUESTS_CA_BUNDLE would outweigh the configured roots
+            ) as response:  # fmt: skip
+                status, received = response.status_code, {name.lower(): v for name, v in response.headers.items()}
                 if status == 401:
                     self.credential.refused()
                 body = b""
@@ -114,9 +150,9 @@ class Site:
             return _failed(origin, GapKind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
         except (requests.RequestException, HTTPError, OSError) as error:
             return _failed(origin, GapKind.UNREACHABLE, _cause(error))
-        coding = headers.get("content-encoding", "identity")
+        coding = received.get("content-encoding", "identity")
         detail = "" if coding == "identity" else f"the body is kept decoded from {coding}, which was not asked for"
-        return Answer(status, body, headers, origin, detail=detail)
+        return Answer(status, body, received, origin, detail=detail)
 
 
 def open_session(kind: str, *, workers: int, roots: Path | None = None) -> requests.Session:
@@ -146,6 +182,8 @@ class RefusalError(Unavailable):
         super().__init__(kind, reason, operation)
         self.status = status
         self.code = code
+        self.message = ""
+        """The vendor's own sentence, where it is all that tells "not set up" from "not allowed"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +195,8 @@ class _Request:
     query: Mapping[str, Any]
     params: Mapping[str, Any]
     """Everything that was filled in, for the record."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every page, and on record among ``params``."""
 
     def address(self, turn: Turn | None) -> str:
         """Where it is asked: the first page, or the page ``turn`` names by parameters."""
@@ -170,21 +210,32 @@ class Http(Connection):
 
     def __init__(self, wire: Wire, site: Site, *, retry: Retry, limits: Limits, pool: Executor | None = None) -> None:
         super().__init__(wire, retry=retry, limits=limits, pool=pool)
+        self.account = wire.task.account
         self._site = site
         if site.credential and not wire.caller:
             wire.caller = site.credential.name
 
-    def get(self, path: str, /, *, absent: Sequence[int | str] = (), **params: Any) -> Any:
+    def get(
+        self,
+        path: str,
+        /,
+        *,
+        absent: Sequence[int | str] = (),
+        headers: Mapping[str, str] = MappingProxyType({}),
+        part: bool = False,
+        **params: Any,
+    ) -> Any:
         """The reply to one request; ``None`` for an ``absent`` status or error code, ``{}`` for "no content".
 
-        Words in braces in ``path`` are filled from ``params``, the rest of ``params`` is the query.
+        Words in braces in ``path`` are filled from ``params``, the rest of ``params`` is the query. ``headers`` go on
+        record with them. ``part`` takes the first page of a list, for what it says of the whole: a count.
 
         Raises:
             Unavailable: refused, or not readable; also when the reply is only the first page of a list.
         """
         refs: list[int] = []
         try:
-            return self._whole(refs, self._request(path, params), absent)
+            return self._whole(refs, self._request(path, params, headers), absent, part=part)
         finally:
             self.trail.note(*refs)
 
@@ -201,7 +252,8 @@ class Http(Connection):
         Raises:
             Unavailable: refused, a repeated token, a foreign link, a count that does not add up, or too many pages.
         """
-        marker = id(object())
+        own = object()  # lives as long as the list is read, so that lists within lists have markers of their own
+        marker = id(own)
         ref = 0
         for found, ref in self._pages(self._request(path, {**pager.opening(), **params}), rows, pager, None):
             self.trail.pages[marker] = ref
@@ -241,7 +293,9 @@ class Http(Connection):
         self.trail.note(self.wire.conclude(exchange))
         return instant(exchange.answer.body.decode())
 
-    def _request(self, path: str, params: Mapping[str, Any]) -> _Request:
+    def _request(
+        self, path: str, params: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({})
+    ) -> _Request:
         """The request a source spelt.
 
         Raises:
@@ -258,10 +312,13 @@ class Http(Connection):
                 raise ValueError(f"the parameter {name} would carry a secret into the record; configure a credential")
             if value is None:
                 raise ValueError(f"the parameter {name} has no value")
-        url = self._site.base_url + re.sub(r"{(\w+)}", lambda match: _segment(params[match[1]]), path)
-        return _Request(f"{self._site.kind}:GET {path}", url, query, dict(params))
+        if secret := sorted(SECRET_HEADERS & {name.lower() for name in headers}):
+            raise ValueError(f"the header {secret[0]} would carry a secret into the record; configure a credential")
+        url = self._site.address(path) + re.sub(r"{(\w+)}", lambda match: _segment(params[match[1]]), path)
+        told = {**params, **{f"header {name}": value for name, value in headers.items()}}
+        return _Request(f"{self._site.kind}:GET {path}", url, query, told, headers)
 
-    def _whole(self, refs: list[int], request: _Request, absent: Sequence[int | str]) -> Any:
+    def _whole(self, refs: list[int], request: _Request, absent: Sequence[int | str], *, part: bool = False) -> Any:
         try:
             exchange, body = self._ask(request, request.address(None), refs=refs, absent=absent)
         except RefusalError as error:
@@ -271,7 +328,7 @@ class Http(Connection):
         name = request.operation
         with self._chain(name, exchange, refs):
             page = Page(body, exchange.answer.headers, [], 0, 1)
-            if Link().following(page) or any(member(body, path) for path in MORE):
+            if not part and (Link().following(page) or any(member(body, path) for path in MORE)):
                 raise Unavailable(GapKind.TRUNCATED, "answered with a first page only")
         refs.append(self.wire.conclude(exchange))
         return body
@@ -293,7 +350,7 @@ class Http(Connection):
             token = turn.token if turn else None
             exchange, body = self._ask(request, url, page=number, token=token, refs=refs, absent=absent)
             with self._chain(name, exchange, refs):
-                found = member(body, rows)
+                found = [] if self._left_out(body, rows) else member(body, rows)
                 if not isinstance(found, list):
                     raise Unavailable(GapKind.MALFORMED, f"answered without {rows or 'a list'}")
                 read += len(found)
@@ -320,12 +377,17 @@ class Http(Connection):
         """
         try:
             target = urlsplit(urljoin(here, link))
-            own = _origin(target) == _origin(urlsplit(self._site.base_url))
+            own = _origin(target) == _origin(urlsplit(here))
         except ValueError:
             raise Unavailable(GapKind.MALFORMED, "gave a next page whose address cannot be read") from None
         if not own or "@" in target.netloc:
             raise Unavailable(GapKind.MALFORMED, "gave a next page on another host, which was not asked")
         return target._replace(fragment="").geturl()
+
+    def _left_out(self, body: Any, rows: str) -> bool:
+        """True where the vendor leaves an empty list out. A body that holds another list is not one without records."""
+        silent = dialect(self._site.kind).omits_empty and isinstance(body, Mapping) and rows not in body
+        return silent and not any(isinstance(value, list) for value in body.values())
 
     @contextlib.contextmanager
     def _chain(self, name: str, exchange: Exchange, refs: list[int] | None) -> Iterator[None]:
@@ -361,7 +423,8 @@ class Http(Connection):
 
         def attempt(number: int) -> tuple[Exchange, Any]:
             exchange = self.wire.exchange(
-                replace(ask, attempt=number), lambda: self._site.send(url, self.limits.max_reply_bytes)
+                replace(ask, attempt=number),
+                lambda: self._site.send(url, self.limits.max_reply_bytes, request.headers),
             )
             try:
                 return exchange, _read(request.operation, exchange.answer)
@@ -388,7 +451,10 @@ def _read(name: str, answer: Answer) -> Any:
     if answer.status == 204:
         return {}
     if answer.status != 200:
-        raise _refusal(name, answer)
+        refusal = _refusal(name, answer)
+        if isinstance(refusal, RefusalError):
+            refusal.message = _message(answer.body)
+        raise refusal
     try:
         return orjson.loads(answer.body)
     except orjson.JSONDecodeError:
@@ -400,8 +466,11 @@ def _refusal(name: str, answer: Answer) -> Unavailable:
     code = _code(answer.body)
     said = f"{status} {code}" if code else f"{status}"
     spent = "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0" or code in GOOGLE_LIMITS
+    spent |= "rate limit" in _message(answer.body)
     if status == 429 or (status == 403 and spent):
         return Retryable(GapKind.THROTTLED, f"{name} was throttled ({said})", name, _after_s(headers))
+    if code in UNSUPPORTED:
+        return RefusalError(GapKind.UNSUPPORTED, f"{name} {UNSUPPORTED[code]} ({said})", name, status, code)
     if status == 401:
         reason = f"{name} was refused: the credential is not valid ({said})"
         return RefusalError(GapKind.UNAUTHENTICATED, reason, name, status, code)
@@ -420,7 +489,21 @@ def _refusal(name: str, answer: Answer) -> Unavailable:
 
 
 def _absent(error: Unavailable, absent: Sequence[int | str]) -> bool:
-    return isinstance(error, RefusalError) and (error.status in absent or error.code in absent)
+    """Whether the source takes an error reply for "there is none", by its status, code or sentence."""
+    if not isinstance(error, RefusalError):
+        return False
+    said = [item for item in absent if isinstance(item, str)]
+    return error.status in absent or error.code in absent or any(fnmatchcase(error.message, item) for item in said)
+
+
+def _message(body: bytes) -> str:
+    """The vendor's sentence about an error; empty when there is none."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    said = member(document, "message")
+    return said if isinstance(said, str) else ""
 
 
 def _code(body: bytes) -> str:
@@ -429,7 +512,7 @@ def _code(body: bytes) -> str:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return ""
-    for path in ("errorCode", "error/errors/0/reason", "error/code", "error/status", "error", "code"):
+    for path in ("errorCode", "error/errors/0/reason", "error/code", "error/status", "error", "reason", "code"):
         value = _element(document, path)
         if isinstance(value, str | int) and re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", str(value)):
             return str(value)

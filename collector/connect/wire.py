@@ -44,6 +44,7 @@ REQUEST_IDS = (
     "x-okta-request-id",
     "x-github-request-id",
     "request-id",
+    "audit-id",
 )
 """Headers in which the other side names the request, so that it can be found in its own log."""
 KEPT_PREFIXES = ("x-amz", "x-ratelimit", "x-rate-limit", "strict-transport")
@@ -195,12 +196,18 @@ class LiveWire(Wire):
         *,
         stop: threading.Event | None = None,
         personal: Iterable[Personal] = (),
+        unordered: str = "",
     ) -> None:
         super().__init__(task)
         self._ledger = ledger
+        self._unordered = unordered
         self._redactions = tuple(redactions)
         self._personal = tuple(personal)
         self._stop = stop or threading.Event()
+
+    def redact_too(self, *redactions: Redaction) -> None:
+        """Take out what this kind of connection never keeps, whatever its sources declare."""
+        self._redactions = tuple(dict.fromkeys((*self._redactions, *redactions)))
 
     def exchange(self, ask: Ask, send: Callable[[], Answer]) -> Exchange:
         """Send one request; the body is kept, redacted where declared, before it is given back.
@@ -233,6 +240,7 @@ class LiveWire(Wire):
             "requestId": next((answer.headers[name] for name in REQUEST_IDS if name in answer.headers), None),
             "media": answer.headers.get("content-type"),
             "headers": kept_headers(answer.headers),
+            **({"unordered": True} if ask.operation == self._unordered else {}),
         }
         try:
             body, redactions = redact.apply(self._redactions, ask.operation, answer.body)

@@ -10,14 +10,19 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import orjson
 
+from collector.attachments import Attachment, attachments, evidence
+from collector.catalogue import ControlKey
 from collector.controls import Result
 from collector.grades import graded
-from collector.model import GapKind, Outcome, Row
+from collector.model import GapKind, Outcome, Row, instant, stamp
+from collector.standing import control_standing, counted, stale_lists, standing
 from collector.suppressions import estate_changes, suppressed
+from collector.waivers import Waiver, beside, holds, waivers
 
 OUTCOMES = (Outcome.ERROR, Outcome.UNKNOWN, Outcome.FAIL, Outcome.PASS, Outcome.SKIP)
 """Unread first: the order of every list in a report."""
@@ -183,6 +188,16 @@ class ReportData:
     """Per check: its examples by outcome, and its flaw when it did not do what they say in this run."""
     suppressions: tuple[Row, ...] = ()
     """What was not shown, and how the measurement changed up to this run: ``{side, what, name, reason, by}``."""
+    at: str = ""
+    """The moment the report speaks of, where it speaks of more than the run: statements, waivers, age of evidence."""
+    attachments: tuple[Row, ...] = ()
+    """What people state as evidence, and how it stands at that moment."""
+    waivers: tuple[Row, ...] = ()
+    """Exceptions that people let stand, and whether each does at that moment."""
+    stale: tuple[Row, ...] = ()
+    """Lists that were read too long before that moment: ``{dataset, scope, read, limit_h, age_h, reason}``."""
+    continuity: Row | None = None
+    """Slots of a period and what became of them, with the share of each control; ``None`` when none was named."""
 
     @property
     def complete(self) -> bool:
@@ -194,6 +209,17 @@ class ReportData:
         """How many findings have each outcome."""
         found = Counter(finding["outcome"] for finding in self.findings)
         return {str(outcome): found[str(outcome)] for outcome in OUTCOMES}
+
+    @property
+    def standing(self) -> dict[str, int]:
+        """How many findings stand with each outcome at the moment of the report: what is stale is UNKNOWN."""
+        found = Counter(finding.get("standing", finding["outcome"]) for finding in self.findings)
+        return {str(outcome): found[str(outcome)] for outcome in OUTCOMES}
+
+    @property
+    def waived(self) -> int:
+        """How many findings are FAIL and let stand by a waiver that holds at the moment of the report."""
+        return sum(map(holds, self.findings))
 
     @property
     def frameworks(self) -> dict[tuple[str, str], dict[str, int]]:
@@ -236,15 +262,20 @@ def from_run(
     key: str = "",
     notes: Iterable[Mapping[str, Any]] = (),
     earlier: SealedRun | None = None,
+    at: datetime | None = None,
+    formerly: Mapping[ControlKey, Sequence[Row]] | None = None,
+    continuity: Row | None = None,
 ) -> ReportData:
     """The report of a sealed run; with an ``earlier`` one, also of how the estate changed since.
 
-    ``key`` is the fingerprint of the key its store is signed with, ``notes`` are the leaves that record a fact.
+    ``key`` is the fingerprint of the key its store is signed with, ``notes`` are the leaves that record a fact, ``at``
+    is the moment the report is made, ``formerly`` says what controls were called, ``continuity`` is of a period.
     """
     return build(
         orjson.loads(run.plan()), run.opening, run.closing, run.replies(), run.results(), verification,
         run=run.number, state=run.state, key=key, notes=notes, absent=run.absent(),
         earlier=[line for line in earlier.results() if line["kind"] == "population"] if earlier else (),
+        at=at, formerly=formerly, continuity=continuity,
     )  # fmt: skip
 
 
@@ -262,8 +293,14 @@ def build(
     notes: Iterable[Mapping[str, Any]] = (),
     absent: Mapping[int, str] | None = None,
     earlier: Iterable[Mapping[str, Any]] = (),
+    at: datetime | None = None,
+    formerly: Mapping[ControlKey, Sequence[Row]] | None = None,
+    continuity: Row | None = None,
 ) -> ReportData:
-    """The report of what a run sealed; without a verification its seal counts as not verified."""
+    """The report of what a run sealed; without a verification its seal counts as not verified.
+
+    Without ``at`` it speaks of the moment the run began.
+    """
     shelves: dict[str, list[Row]] = {"finding": [], "gap": [], "population": [], "certificate": [], "control": []}
     strangers: Counter[str] = Counter()
     for line in results:
@@ -275,20 +312,95 @@ def build(
     order = {str(outcome): place for place, outcome in enumerate(OUTCOMES)}
     populations = [row | {"gap": row.get("gap")} for row in shelves["population"]]
     gaps = [{"kind": line.pop("gap", ""), **line} for line in shelves["gap"]]
-    datasets = {check["id"]: check.get("datasets", ()) for check in plan.get("checks", ())}
+    checks = {check["id"]: check for check in plan.get("checks", ())}
+    datasets = {id_: check.get("datasets", ()) for id_, check in checks.items()}
+    notes, replies = list(notes), list(replies)
+    at = at or (instant(plan["asOf"]) if plan.get("asOf") else None)
+    said, let_stand, unread = _stated(notes, at)
+    stale = stale_lists(plan, populations, replies, at) if at else []
     anchored = _anchored(verification, closing.get("index", sys.maxsize))
     findings = graded(shelves["finding"], populations, datasets, anchored=anchored)
+    findings = standing(findings, checks, stale)
+    if at:
+        findings = beside(findings, let_stand, at)
+    human = [one.as_row(at) for one in said] if at else []
+    by_check: dict[str, list[Row]] = {}
+    for finding in findings:
+        by_check.setdefault(finding["check"], []).append(finding)
+    operation = _operation(plan, populations)
+    controls = [_control(row, by_check, human, operation, formerly or {}) for row in shelves["control"]]
     return ReportData(
-        run, state, plan, opening, closing, _seal(verification, strangers, key, closing),
+        run, state, plan, opening, closing, _seal(verification, strangers, key, closing, unread),
         tuple(sorted(findings, key=lambda row: order.get(row["outcome"], -1))),
-        (*_lost(plan, populations, state), *gaps), tuple(populations), tuple(shelves["control"]),
+        (*_lost(plan, populations, state), *gaps), tuple(populations), tuple(controls),
         tuple(_without(line, "headers", *NOT_SEALED) | _why(line, absent or {}) for line in replies),
         tuple(shelves["certificate"]),
         (
-            *suppressed(plan, (note for note in notes if note["index"] <= closing.get("index", sys.maxsize))),
+            *suppressed(plan, (note for note in notes if _belongs(note, closing.get("index", sys.maxsize), at))),
             *estate_changes(earlier, populations),
         ),
+        stamp(at) if at else "", tuple(human), tuple(one.as_row(at) for one in let_stand) if at else (),
+        tuple(one.as_row() for one in stale), continuity,
     )  # fmt: skip
+
+
+def _stated(
+    notes: Sequence[Mapping[str, Any]], at: datetime | None
+) -> tuple[list[Attachment], list[Waiver], tuple[int, ...]]:
+    """Attachments, waivers, and the leaves of either kind that cannot be read; none without a moment."""
+    if at is None:
+        return [], [], ()
+    said, strange = attachments(notes, at)
+    let_stand, stranger = waivers(notes, at)
+    return said, let_stand, (*strange, *stranger)
+
+
+def _belongs(note: Mapping[str, Any], closed: int, at: datetime | None) -> bool:
+    """Whether a leaf tells of the run: it came before the run's end, or is a person's word until the report."""
+    if note["index"] <= closed:
+        return True
+    return at is not None and note["kind"] in ("waiver", "attachment") and instant(note["recordedOn"]) <= at
+
+
+def _operation(plan: Mapping[str, Any], populations: Iterable[Mapping[str, Any]]) -> dict[str, Row]:
+    """Per check over events: the period its lists cover, as their source defines it, and how many events they hold."""
+    sources = {source["id"]: source for source in plan.get("sources", ()) if source.get("kind") == "period"}
+    events: Counter[str] = Counter()
+    for population in populations:
+        events[population["dataset"]] += population["rows"]
+    found: dict[str, Row] = {}
+    for check in plan.get("checks", ()):
+        named = [sources[dataset] for dataset in check.get("datasets", ()) if dataset in sources]
+        if not named:
+            continue
+        days = min(source.get("windowDays", 0) for source in named)
+        end = instant(plan["asOf"]) if days and plan.get("asOf") else None
+        found[check["id"]] = {
+            "occurrences": sum(events[source["id"]] for source in named),
+            "definition": " ".join(source["definition"] for source in named),
+            "from": stamp(end - timedelta(days=days)) if end else "",
+            "to": stamp(end) if end else "",
+        }
+    return found
+
+
+def _control(
+    control: Row,
+    findings: Mapping[str, Sequence[Row]],
+    human: Sequence[Row],
+    operation: Mapping[str, Row],
+    formerly: Mapping[ControlKey, Sequence[Row]],
+) -> Row:
+    """A control as sealed, and beside it what people state, what is waived, how it stands, and its older numbers."""
+    key = control["framework"], control["edition"], control["id"]
+    mine = [finding for check in sorted(counted(control)) for finding in findings.get(check, ())]
+    stated = [one for one in human if key in [tuple(other.values()) for other in one["controls"]]]
+    rows = [row | {"operation": operation.get(row["check"])} for row in control["rows"]]
+    return {
+        **control, "rows": rows, "evidence": evidence(control, stated), "human": [one["leaf"] for one in stated],
+        "failing": sum(finding["outcome"] == Outcome.FAIL for finding in mine), "waived": sum(map(holds, mine)),
+        "standing": control_standing(control, mine), "formerly": [dict(one) for one in formerly.get(key, ())],
+    }  # fmt: skip
 
 
 def _anchored(verification: Verification | None, index: int) -> bool:
@@ -300,12 +412,14 @@ def _anchored(verification: Verification | None, index: int) -> bool:
 
 
 def _seal(
-    verification: Verification | None, strangers: Mapping[str, int], fingerprint: str, closing: Mapping[str, Any]
-) -> Seal:
+    verification: Verification | None, strangers: Mapping[str, int], fingerprint: str, closing: Mapping[str, Any],
+    unread: Sequence[int] = (),
+) -> Seal:  # fmt: skip
     unknown = tuple(
         f"{count} result lines are of the kind {kind!r}, which this release does not know and does not show"
         for kind, count in sorted(strangers.items())
     )
+    unknown += tuple(f"leaf {index} states something this release cannot read and does not show" for index in unread)
     if verification is None:
         return Seal(False, False, (UNCHECKED,), unknown, fingerprint)
     problems = tuple(f"{problem.path}: {problem.what}" for problem in verification.problems)

@@ -34,6 +34,12 @@ def document(report: ReportData) -> Row:
         "not_shown": [{"reply": row["i"], "why": row["notShown"]} for row in report.replies if "notShown" in row],
         "certificates": list(report.certificates),
         "suppressions": list(report.suppressions),
+        "at": report.at,
+        "waived": report.waived,
+        "waivers": list(report.waivers),
+        "attachments": list(report.attachments),
+        "standing": {"at": report.at, "counts": report.standing, "stale": list(report.stale)},
+        "continuity": report.continuity,
     }
 
 

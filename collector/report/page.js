@@ -52,7 +52,7 @@ const badge = (terms, term, extra) => {
   return h("span", null, h("span", { class: `badge ${tone}`, "data-mark": mark }, words(term)), extra && [" ", h("span", { class: "also" }, extra)]);
 };
 const rows = (...pairs) => h("dl", { class: "rows" }, pairs.filter((pair) => pair && filled(pair[1])).map(([term, value]) => [h("dt", null, term), h("dd", null, value)]));
-const filled = (value) => value !== null && value !== undefined && value !== "" && !(Array.isArray(value) && !value.length);
+const filled = (value) => value !== null && value !== false && value !== undefined && value !== "" && !(Array.isArray(value) && !value.length);
 const time = (value) => h("time", { datetime: value }, String(value).replace("T", " ").replace(/Z$/, " UTC"));
 
 // A closed entry costs one line; what is inside is built when it is first opened.
@@ -143,15 +143,21 @@ const replyList = (numbers, label = "replies") => list({
 });
 
 // Finding: one check about one resource.
+const gradeMark = (finding) => finding.grade && h("abbr", { class: "grade", title: `Grade ${finding.grade}: ${finding.grade_reason}` }, finding.grade);
+const waiverWords = (waiver) => `${waiver.state === "active" ? `waived until ${until(waiver.until)}` : `a waiver, ${waiver.state}`}; leaf ${waiver.leaf}, by ${waiver.by}: ${waiver.reason}${waiver.ticket ? ` (${waiver.ticket})` : ""}`;
 function findingEntry(finding, within) {
   const where = [h("span", null, bdi(finding.resource), h("br"), h("span", { class: "small" }, bdi(finding.scope)))];
-  const cells = [h("span", null, badge(OUTCOMES, finding.outcome)), !within && code(finding.check), ...where, h("span", null, finding.reason)];
+  const beside = [finding.waiver && h("span", { class: "also waiver" }, finding.waiver.state === "active" ? "waived" : `waiver ${finding.waiver.state}`), finding.standing_reason && h("span", { class: "also" }, "stale: stands as UNKNOWN")].filter(Boolean).map((one) => [h("br"), one]);
+  const cells = [h("span", null, badge(OUTCOMES, finding.outcome), " ", gradeMark(finding), beside), !within && code(finding.check), ...where, h("span", null, finding.reason)];
   return entry(within ? "within" : "finding", cells, () => [
     rows(
       ["Reason", finding.reason],
       !within && ["Check", checkLink(finding.check)],
       ["Resource", bdi(finding.resource)],
       ["Scope", bdi(finding.scope)],
+      ["Waiver", finding.waiver && waiverWords(finding.waiver)],
+      ["Stands as", finding.standing_reason && `${finding.standing}: ${finding.standing_reason}`],
+      ["Grade", finding.grade && `${finding.grade}: ${finding.grade_reason}`],
       ["Limits used", limits(finding.params || (checks.get(finding.check) || {}).params)],
       ["Result line", finding.i === undefined ? "" : `${finding.i} of results.ndjson`],
     ),
@@ -159,7 +165,7 @@ function findingEntry(finding, within) {
   ]);
 }
 const limits = (params) => (!params || params === "{}" ? "none: the check has no limit" : code(params));
-const findingText = (finding) => [finding.outcome, finding.check, finding.resource, finding.scope, finding.reason].join(" ");
+const findingText = (finding) => [finding.outcome, finding.check, finding.resource, finding.scope, finding.reason, finding.grade && `grade ${finding.grade}`, finding.waiver && "waived", finding.standing_reason && "stale"].join(" ");
 const findingList = (items, within) => list({
   label: "findings", kind: within ? "within" : "finding", head: within ? ["Outcome", "Resource", "Reason"] : ["Outcome", "Check", "Resource", "Reason"],
   items, text: findingText, value: (finding) => finding.outcome, terms: OUTCOMES, row: (finding) => findingEntry(finding, within),
@@ -209,25 +215,52 @@ function aspect(row) {
     h("div", { class: "head" }, h("h4", null, row.aspect), badge(RESULTS[row.result] ? RESULTS : {}, row.result, row.incomplete && row.result !== "not_collected" && "not read to the end")),
     rows(
       ["What was seen", [row.reason, counts && ` (${counts})`]],
+      ["Occurrences", row.operation && [`${many(row.operation.occurrences, "event")}: `, row.operation.definition]],
+      ["Period", row.operation && row.operation.from && [time(row.operation.from), " to ", time(row.operation.to)]],
       ["Strength", `${words(row.strength)}: ${STRENGTHS[row.strength] || ""}`],
       ["Coverage", row.coverage === "full" ? "full" : `partial; remains to be shown: ${(row.remainder || []).join("; ")}`],
       ["Does not show", row.does_not_show], ["Criterion", limit], ["Evidence is the", row.party && `${row.party}'s`],
     ),
     check ? entry("drill", [h("span", null, "Check ", code(row.check), ` \u2013 ${check.title}`)], () => checkBody(check)) : h("p", { class: "note" }, "Check ", code(row.check), " did not run here."));
 }
+const stated = by(data.attachments || [], "leaf");
+const until = (moment) => { const at = new Date(moment); if (/T00:00:00/.test(moment)) at.setTime(at.getTime() - 1); return `${at.toISOString().slice(0, 10)}${/T00:00:00/.test(moment) ? "" : ` ${at.toISOString().slice(11, 16)} UTC`}`; };
+const day = (moment) => (/T00:00:00/.test(moment) ? moment.slice(0, 10) : time(moment));
+const covered = (control) => ((data.continuity || {}).controls || []).find((one) => one.framework === control.framework && one.edition === control.edition && one.id === control.id);
+const controlBeside = (control) => [
+  control.waived > 0 && `${control.waived} of ${control.failing} waived`,
+  control.standing && control.standing !== control.result && `stands as ${words(control.standing)}: stale`,
+  control.evidence && control.evidence.startsWith("human") && control.evidence,
+].filter(Boolean);
+// What a person states is marked as such wherever it stands, and never mixed with what was read.
+function statement(one) {
+  return h("section", { class: `aspect human ${one.standing ? "idle" : "warn"}`, "data-statement": one.leaf },
+    h("div", { class: "head" }, h("h4", null, "Stated by a person: ", bdi(one.title)), h("span", { class: one.standing ? "badge idle" : "badge warn" }, one.words)),
+    rows(
+      ["By", [bdi(one.by), one.role && [", ", bdi(one.role)]]], ["What", one.form === "file" ? ["file ", bdi(one.name)] : "a statement in words"],
+      ["For", one.controls.map((key, place) => [place ? ", " : "", `${key.framework} ${key.id}`])],
+      ["Period", [day(one.from), " to ", until(one.to)]], ["Effective", day(one.effective)], ["Recorded", time(one.recordedOn)], ["Valid until", until(one.validUntil)],
+      ["To be asked", one.flags.map((flag) => h("div", { class: "also" }, flag))],
+      ["Bytes", [`${many(one.size, "byte")}, SHA-256 `, code(one.sha256), `; leaf ${one.leaf} of the log`]],
+    ));
+}
 function controlEntry(control) {
   const ids = [...new Set(control.rows.map((row) => row.check))].filter((id) => checks.has(id));
   const count = evidenceOf(ids);
   return entry("control", [
     h("span", { class: "mono" }, control.id), h("span", null, control.title),
-    h("span", null, badge(RESULTS, control.result, control.incomplete && control.result !== "not_collected" && "incomplete")),
+    h("span", null, badge(RESULTS, control.result, control.incomplete && control.result !== "not_collected" && "incomplete"), controlBeside(control).map((one) => [h("br"), h("span", { class: "also" }, one)])),
     h("span", { class: control.strength ? "" : "dim" }, control.strength ? words(control.strength) : "none shown"),
     h("span", null, ids.length ? many(ids.length, "check") + "; " : "", control.method.join(", ")),
     h("span", { class: count ? "" : "dim" }, count ? many(count, "reply", "replies") : "none")],
   () => [
     h("p", { class: "quote" }, control.reason, "."),
     h("h4", null, "What a person still does"),
-    rows(["Method", control.method.join(", ")], ["Look for", control.ask], ["Ask for", control.documents]),
+    rows(["Method", control.method.join(", ")], ["Look for", control.ask], ["Ask for", control.documents],
+      ["Formerly", (control.formerly || []).map((one) => h("div", null, `${one.id} (${one.edition}), ${words(one.relation)}${one.note ? `; ${one.note}` : ""}`))],
+      ["Over the period", covered(control) && covered(control).share !== null && `read whole in ${many(covered(control).occurrences, "slot")}, ${(covered(control).share * 100).toFixed(1)} % of those committed`],
+      ["Evidence", control.evidence]),
+    (control.human || []).length > 0 && [h("h4", null, "What people state"), control.human.map((leaf) => statement(stated.get(leaf)))],
     control.rows.length ? h("h4", null, "What the checks show") : h("p", { class: "note" }, "No check is mapped to this control. Nothing about it was automated in this run."),
     [...control.rows].sort((a, b) => order(a.result) - order(b.result)).map(aspect),
   ], { id: `/control/${controlKey(control)}`, "data-control": control.id });
@@ -265,6 +298,9 @@ function facts() {
     fact("Planned", [many(data.tasks.length, "list"), ", ", `${data.tasks.filter((task) => broken.has(task.id)).length} of them with something unread`]),
     fact("Replies on record", data.replies.length.toLocaleString("en-GB")),
     fact("Collector", [data.collector.name, data.collector.version].filter(Boolean).join(" ")), fact("Configuration (SHA-256)", data.config && code(data.config)),
+    fact("Told as of", data.at && time(data.at)), fact("Waived", data.waived > 0 && `${data.waived} of ${many(data.counts.FAIL, "exception")}; they stay FAIL`),
+    fact("Stands as", data.standing.stale.length > 0 && `${data.standing.counts.UNKNOWN} unknown: ${many(data.standing.stale.length, "list")} read too long ago`),
+    fact("Period", data.continuity && [day(data.continuity.from), " to ", until(data.continuity.to), data.continuity.share !== null && `: ${(data.continuity.share * 100).toFixed(1)} % of ${many(data.continuity.slots.length, "slot")} covered`]),
     fact(data.seal.authenticated ? "Signing key (fingerprint)" : "Signing key the store names, not authenticated", data.seal.fingerprint && code(data.seal.fingerprint)), fact("Place in the log", data.opening.index !== undefined && `leaf ${data.opening.index}${data.closing.index === undefined ? "" : ` to ${data.closing.index}`}`));
 }
 const jump = (selector, then) => h("button", { type: "button", class: "plain", onclick: () => { then(); document.querySelector(selector).scrollIntoView(); } });
@@ -289,7 +325,7 @@ const THEMES = { "A.5": "Organizational", "A.6": "People", "A.7": "Physical", "A
 const head = (control) => { const parts = control.id.split("."); const first = /^A$/.test(parts[0]) ? parts.slice(0, 2).join(".") : parts[0]; return THEMES[first] && control.framework === "iso-27001" ? `${first} ${THEMES[first]}` : /^\d/.test(first) ? `Clause ${first}` : first; };
 for (const tab of FRAMEWORKS) tab.list = list({
   label: "controls", kind: "control", head: ["Id", "Title", "Result", "Strength", "Means", "Evidence"], items: tab.items, page: 1000, small: 0,
-  text: (control) => [control.id, control.title, words(control.result), words(control.strength || ""), control.method.join(" "), control.reason, ...control.rows.map((row) => row.check)].join(" "),
+  text: (control) => [control.id, control.title, words(control.result), words(control.strength || ""), control.method.join(" "), control.reason, control.evidence, ...(control.formerly || []).map((one) => one.id), ...control.rows.map((row) => row.check)].join(" "),
   value: (control) => control.result, terms: RESULTS, row: controlEntry, group: head,
 });
 const tabs = FRAMEWORKS.map((tab, place) => h("button", { type: "button", "aria-pressed": String(!place), onclick: () => choose(place) }, `${tab.label} (${tab.items.length})`));
@@ -331,6 +367,8 @@ const sections = [
   ["unread", "Not read", data.gaps.length + data.silent_checks.length, [
     data.gaps.length ? [h("p", { class: "lead" }, "Nothing is concluded from what stands here" + (data.state === "complete" ? "; every check that needed it says UNKNOWN." : ".")), gapTable(data.gaps, true)]
       : h("p", { class: "lead" }, data.state === "complete" ? `All ${many(data.tasks.length, "planned list")} were read to the end.` : "No gap is on record; the run was aborted, see above."),
+    data.standing.stale.length > 0 && [h("h3", null, "Stale: read too long before this report"), h("p", { class: "note" }, "The verdicts of the run stay as they were sealed. As of ", time(data.at), " nothing is concluded from these lists any more."),
+      h("table", { id: "stale" }, h("thead", null, h("tr", null, ["Dataset", "Scope", "Last read", "Hours before this report", "Limit"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, data.standing.stale.map((one) => h("tr", null, h("td", null, code(one.dataset)), h("td", null, bdi(one.scope)), h("td", null, time(one.read)), h("td", null, one.age_h), h("td", null, one.limit_h)))))],
     data.stopped_passes > 0 && h("p", null, `${many(data.stopped_passes, "finding")} would have passed, had what they rest on been read.`),
     data.flawed_checks.length > 0 && [h("h3", null, "Checks that did not do what their examples say: their PASS counts for nothing"), data.flawed_checks.map((flaw) => h("p", null, flaw))],
     data.silent_checks.length > 0 && [h("h3", null, "Checks that were planned and gave no result"), h("p", null, data.silent_checks.map((id, place) => [place ? ", " : "", checkLink(id)]))],
@@ -344,11 +382,14 @@ const sections = [
     FRAMEWORKS.length > 0 && h("p", { class: "screen" }, h("button", { type: "button", id: "open-all", onclick: () => current().list.entries().forEach((details) => details.fill()) }, "Open all shown"), " ", h("button", { type: "button", onclick: () => current().list.entries().forEach((details) => { details.open = false; }) }, "Close all"), " ", h("button", { type: "button", onclick: () => window.print() }, "Print")),
     FRAMEWORKS.length ? controlPlace : h("p", { class: "note" }, "The run ended before any control was concluded."),
   ]],
+  ...((data.attachments || []).length ? [["statements", "Statements", data.attachments.length, [h("p", { class: "lead" }, "What people state stands beside what was read from systems and is part of no verdict. How each stands is told as of ", time(data.at), "."), data.attachments.map(statement)]]] : []),
+  ...((data.waivers || []).length ? [["waivers", "Waivers", data.waivers.length, [h("p", { class: "lead" }, "Exceptions that people let stand. The findings stay FAIL, and no control is met by a waiver."),
+    h("div", { class: "tablewrap" }, h("table", { id: "waived" }, h("thead", null, h("tr", null, ["State", "Check", "Resource", "Until", "Why", "By", "Leaf"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, data.waivers.map((one) => h("tr", null, h("td", null, one.state), h("td", null, checkLink(one.check)), h("td", null, bdi(one.resource), one.scope && [" ", h("span", { class: "small" }, bdi(one.scope))]), h("td", null, until(one.until)), h("td", null, one.reason, one.ticket && ` (${one.ticket})`, one.withdrawnWhy && `; withdrawn by ${one.withdrawnBy}: ${one.withdrawnWhy}`), h("td", null, one.by), h("td", null, one.leaf))))))]]] : []),
   ["checks", "Checks", checks.size, [h("p", { class: "lead" }, "Findings of each check. A check without any is not read, and says so."), allChecks]],
   ["findings", "Findings", data.findings.length, [h("p", { class: "lead" }, "Unread first, then what does not conform."), allFindings]],
   ["read", "What was read", data.populations.length, [h("p", { class: "lead" }, "Each list that was planned, how far it was read, and the replies it was read from."), populationList,
     orphans.length > 0 && [h("h3", null, "Replies outside any list"), replyList(orphans.map((reply) => reply.i))]]],
-  ["words", "Words", null, [h("div", { class: "pair" }, [glossary("Outcome of a check", OUTCOMES), glossary("Result of a control", RESULTS)]), glossary("Strength: what evidence can show", STRENGTHS),
+  ["words", "Words", null, [h("div", { class: "pair" }, [glossary("Outcome of a check", OUTCOMES), glossary("Result of a control", RESULTS)]), glossary("Strength: what evidence can show", STRENGTHS), glossary("Grade: how far a finding can be verified", data.grades),
     h("h3", null, "To perform it again"), h("p", null, code(`affidavit rerun STORE ${data.run}`), " replays the recorded replies through the same code, without a network, and must reach the same findings. The body of a reply is kept in the store under its SHA-256.")]],
 ];
 document.querySelector("nav").append(...sections.map(([id, title, count]) => h("a", { href: `#${id}` }, title, count !== null && h("span", { class: "n" }, count.toLocaleString("en-GB")))));

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from collector.grades import MEANING
 from collector.model import Row
 from collector.report import ReportData
 from collector.report.json_ import document
@@ -65,6 +66,7 @@ def contents(report: ReportData) -> Row:
         "places": plan.get("places", []),
         "disabled": plan.get("disabled", []),
         "selection": plan.get("selection", ""),
+        "grades": MEANING,
         "config": plan.get("config", {}).get("sha256", ""),
         "code": {item["file"]: item["sha256"] for item in (*plan.get("code", ()), *plan.get("files", ()))},
     }
@@ -83,7 +85,9 @@ def name(framework: str) -> str:
 def _finding(row: Row, limits: Mapping[str, Any] | None) -> Row:
     """The finding; its limits stand in it only where they are not those of the plan."""
     params = row.get("params", {})
-    short = {key: value for key, value in row.items() if key != "params"}
+    same = row.get("standing") == row["outcome"]
+    drop = {"params", *(("standing", "standing_reason") if same else ())}
+    short = {key: value for key, value in row.items() if key not in drop}
     return short if params == limits else short | {"params": _text(params)}
 
 

@@ -11,10 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from collector.model import Outcome
+from collector.grades import MEANING as GRADES
+from collector.model import Outcome, Row
 from collector.report import OUTCOMES, RESULTS, ReportData
-from collector.report.text import visible, words
+from collector.report.text import day, until, visible, words
 
+STALE = 5
+"""Stale lists that are named; the rest is counted."""
 PLAIN_WIDTH = 200
 """Columns of a report that goes into a file or a pipe."""
 SHOWN = 50
@@ -42,6 +45,7 @@ def render(report: ReportData, *, color: bool = False, width: int | None = None)
     _gaps(console, report)
     _findings(console, report)
     _controls(console, report)
+    _attachments(console, report)
     _checks(console, report)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
@@ -62,7 +66,26 @@ def _head(console: Console, report: ReportData) -> None:
     organisation, as_of = plan.get("organisation", ""), plan.get("asOf", "")
     _line(console, f"Run {report.run} of {organisation}, {report.state}, as of {as_of} (UTC)")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in report.counts.items())
-    _line(console, f"Findings: {counts}; gaps: {len(report.gaps)}")
+    waived = f"; exceptions, waived: {report.waived} of {report.counts['FAIL']}" if report.waived else ""
+    _line(console, f"Findings: {counts}; gaps: {len(report.gaps)}{waived}")
+    if report.stale:
+        standing = ", ".join(f"{count} {outcome}" for outcome, count in report.standing.items())
+        _line(console, f"STALE: as of {report.at} the findings stand as {standing}", "bold yellow")
+        for one in report.stale[:STALE]:
+            _line(console, f"  {one['dataset']} in {one['scope']}: {one['reason']}", STYLES["UNKNOWN"])
+        if len(report.stale) > STALE:
+            _line(console, f"  and {len(report.stale) - STALE} more lists", STYLES["UNKNOWN"])
+    if report.waivers:
+        states = Counter(row["state"] for row in report.waivers)
+        _line(console, "Waivers: " + ", ".join(f"{count} {state}" for state, count in states.items()))
+    if grades := Counter(row["grade"] for row in report.findings if "grade" in row):
+        told_grades = ", ".join(f"{grades[letter]} {letter} ({GRADES[letter]})" for letter in sorted(grades))
+        _line(console, f"Grades, how far findings can be verified: {told_grades}", "dim")
+    if report.continuity:
+        share, counted = report.continuity["share"], report.continuity["counts"]
+        slots = ", ".join(f"{count} {state}" for state, count in counted.items() if count) or "no slot was committed"
+        covered = "" if share is None else f", {share:.1%} covered"
+        _line(console, f"Period {day(report.continuity['from'])} to {until(report.continuity['to'])}: {slots}{covered}")
     if hidden := Counter(row["notShown"] for row in report.replies if "notShown" in row):
         told = "; ".join(f"{count}: {why}" for why, count in hidden.items())
         _line(console, f"Replies that are not shown whole: {told}", "bold yellow")
@@ -88,9 +111,10 @@ def _gaps(console: Console, report: ReportData) -> None:
 
 def _findings(console: Console, report: ReportData) -> None:
     wanted = [row for row in report.findings if row["outcome"] not in (Outcome.PASS, Outcome.SKIP)]
-    table = _table("Findings that did not pass", "Outcome", "Check", "Resource", "Scope", "Reason")
+    table = _table("Findings that did not pass", "Outcome", "Grade", "Check", "Resource", "Scope", "Reason")
     for row in wanted[:SHOWN]:
-        _row(table, row["outcome"], row["check"], row["resource"], row["scope"], row["reason"], style=row["outcome"])
+        cells = row["outcome"], row.get("grade", ""), row["check"], row["resource"], row["scope"], _beside(row)
+        _row(table, *cells, style=row["outcome"])
     if wanted:
         _print(console, table, len(wanted) - SHOWN)
 
@@ -98,16 +122,62 @@ def _findings(console: Console, report: ReportData) -> None:
 def _controls(console: Console, report: ReportData) -> None:
     for key, counts in report.frameworks.items():
         rows = [row for row in report.controls if (row["framework"], row["edition"]) == key]
-        spoken = [row for row in rows if any(part.get("planned", True) for part in row["rows"])]
+        spoken = [row for row in rows if row.get("human") or any(part.get("planned", True) for part in row["rows"])]
         told = ", ".join(f"{counts[result]} {words(result)}" for result in RESULTS if counts[result])
         table = _table(f"By control, {' '.join(key)}: {told}", "Control", "Result", "Strength", "Title", "Reason")
         for row in spoken:
             also = ", incomplete" if row["incomplete"] and row["result"] != "not_collected" else ""
-            cells = row["id"], words(row["result"]) + also, words(row["strength"] or "-"), row["title"], row["reason"]
+            if row.get("waived"):
+                also += f", {row['waived']} of {row['failing']} waived"
+            if row.get("standing", row["result"]) != row["result"]:
+                also += f"; stands as {words(row['standing'])}: stale"
+            cells = row["id"], words(row["result"]) + also, words(row["strength"] or "-"), row["title"], _why(row, report)
             _row(table, *cells, style=row["result"], at=1)
         _print(console, table, 0)
         if silent := len(rows) - len(spoken):
             _line(console, f"  {silent} without a check in this run: a person asks; --format html says what", "dim")
+
+
+def _beside(finding: Row) -> str:
+    """The reason of a finding, with what stands beside it: a waiver, and that it is stale."""
+    told = str(finding["reason"])
+    if waiver := finding.get("waiver"):
+        ends = f"until {until(waiver['until'])}" if waiver["state"] == "active" else waiver["state"]
+        told += f" [waiver, leaf {waiver['leaf']} by {waiver['by']}, {ends}: {waiver['reason']}]"
+    return told + (f" [{finding['standing_reason']}]" if finding.get("standing_reason") else "")
+
+
+def _why(control: Row, report: ReportData) -> str:
+    """The reason of a control, the kinds of evidence, its older numbers, its events and its share of the period."""
+    parts = [str(control["reason"])]
+    if control.get("human"):
+        parts.append(f"{control['evidence']} (leaf {', '.join(map(str, control['human']))})")
+    for row in control["rows"]:
+        if row["strength"] == "demonstrates_operation" and (told := row.get("operation")):
+            period = f" from {told['from']} to {told['to']}" if told["from"] else ""
+            parts.append(f"{told['occurrences']} occurrences{period}: {told['definition']}")
+    for covered in (report.continuity or {}).get("controls", ()):
+        same = all(covered[name] == control[name] for name in ("framework", "edition", "id"))
+        if same and covered["share"] is not None:
+            parts.append(f"read whole in {covered['occurrences']} slots of the period, {covered['share']:.1%}")
+    if control.get("formerly"):
+        parts.append("formerly " + ", ".join(f"{one['id']} ({one['edition']})" for one in control["formerly"]))
+    return "; ".join(parts)
+
+
+def _attachments(console: Console, report: ReportData) -> None:
+    """What people state stands apart from what was read."""
+    if not report.attachments:
+        return
+    table = _table("What people state: beside the evidence of systems, never part of a verdict",
+                   "Leaf", "Stands", "Controls", "What", "By", "Dates")  # fmt: skip
+    for one in report.attachments[:SHOWN]:
+        names = ", ".join(f"{control['framework']} {control['id']}" for control in one["controls"])
+        dates = f"recorded {one['recordedOn']}, effective {day(one['effective'])}, valid until {until(one['validUntil'])}"
+        dates += "".join(f"; {flag}" for flag in one["flags"])
+        by = one["by"] + (f", {one['role']}" if one["role"] else "")
+        _row(table, one["leaf"], one["words"], names, one["title"], by, dates)
+    _print(console, table, len(report.attachments) - SHOWN)
 
 
 def _checks(console: Console, report: ReportData) -> None:

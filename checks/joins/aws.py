@@ -1,0 +1,94 @@
+"""AWS IAM users and their keys held against the organisation's own registers."""
+
+from datetime import datetime
+
+from collector.api import Record, Table, Verdict, check, skip
+from collector.registers.matching import RULES, no_leaver, owned, owner
+
+ROOT = "<root_account>"
+"""Name of the root user in the credential report."""
+
+
+@check(
+    "joins.aws.leavers-keys",
+    title="Nobody who left has an active AWS access key",
+    severity="critical",
+    each="aws.iam.access-keys",
+    beside=("register.people", "register.identities"),
+)
+def leavers_keys(
+    key: Record,
+    people: Table,
+    identities: Table,
+    *,
+    as_of: datetime,
+    scope: str,
+    max_days: int = 1,
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """An active access key belongs to nobody who left more than ``max_days`` before the day of collection.
+
+    A user is matched with a person by ``rules``: a row of identities.csv, or a user name that is an address.
+    Source: ListAccessKeys (``UserName``, ``Status``), GetAccessKeyLastUsed; people.csv, identities.csv.
+    Remedy: deactivate the key, then delete it; correct people.csv where the person is still here.
+    """
+    if key["Status"] != "Active":
+        return skip(f"the key is {key['Status']}")
+    user = key["UserName"]
+    last = key["GetAccessKeyLastUsed"]["AccessKeyLastUsed"].get("LastUsedDate", "never")
+    held = f"the access key {key['AccessKeyId']} of {user} is active, last used {last[:10]}"
+    return no_leaver(owner(people, identities, (scope, "aws"), user, (user,), rules), held, as_of, max_days)
+
+
+@check(
+    "joins.aws.leavers-console",
+    title="Nobody who left can sign in to the AWS console",
+    severity="critical",
+    each="aws.iam.credential-report",
+    beside=("register.people", "register.identities"),
+)
+def leavers_console(
+    user: Record,
+    people: Table,
+    identities: Table,
+    *,
+    as_of: datetime,
+    scope: str,
+    max_days: int = 1,
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """An IAM user with a password belongs to nobody who left more than ``max_days`` before the day of collection.
+
+    Source: GetCredentialReport (``user``, ``password_enabled``, ``mfa_active``); people.csv, identities.csv.
+    Remedy: delete the login profile of the user.
+    """
+    name = user["user"]
+    if name == ROOT or user["password_enabled"] != "true":
+        return skip("has no password of its own" if name != ROOT else "the root user belongs to the account")
+    held = f"the IAM user {name} has a password, second factor {'yes' if user['mfa_active'] == 'true' else 'no'}"
+    return no_leaver(owner(people, identities, (scope, "aws"), name, (name,), rules), held, as_of, max_days)
+
+
+@check(
+    "joins.aws.owned",
+    title="Every IAM user belongs to a person of the register, or to a declared service",
+    severity="medium",
+    each="aws.iam.users",
+    beside=("register.people", "register.identities"),
+)
+def users_owned(
+    user: Record,
+    people: Table,
+    identities: Table,
+    *,
+    scope: str,
+    service_accounts: tuple[str, ...] = (),
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """An IAM user is matched with a person, or its name is one of ``service_accounts`` (with ``*``).
+
+    Source: GetAccountAuthorizationDetails (``UserName``); people.csv, identities.csv.
+    Remedy: delete the user, or write its person into identities.csv.
+    """
+    name = user["UserName"]
+    return owned(owner(people, identities, (scope, "aws"), name, (name,), rules), name, service_accounts)

@@ -1,0 +1,104 @@
+"""Okta accounts held against the organisation's own registers."""
+
+from datetime import datetime
+
+from collector.api import Record, Table, Verdict, check, skip
+from collector.registers.matching import RULES, approved, no_leaver, owned, owner
+
+SIGN_IN = ("ACTIVE", "LOCKED_OUT", "PASSWORD_EXPIRED", "RECOVERY")
+"""Statuses of accounts that are in use, or will be again when the lock or the password is renewed."""
+
+
+@check(
+    "joins.okta.leavers",
+    title="Nobody who left has a live Okta account",
+    severity="critical",
+    each="okta.users",
+    beside=("register.people", "register.identities"),
+)
+def leavers(
+    user: Record,
+    people: Table,
+    identities: Table,
+    *,
+    as_of: datetime,
+    scope: str,
+    max_days: int = 1,
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """An account that can sign in belongs to nobody who left more than ``max_days`` before the day of collection.
+
+    An account is matched with a person by ``rules``: a row of identities.csv, or the login or e-mail address.
+    Source: List users (``status``), List factors; people.csv (``status``, ``end``), identities.csv.
+    Remedy: deactivate the account; correct people.csv where the person is still here.
+    """
+    if user["status"] not in SIGN_IN:
+        return skip(f"status is {user['status']}")
+    profile = user["profile"]
+    found = owner(people, identities, (scope, "okta"), profile["login"], (profile["login"], profile["email"]), rules)
+    factors = sorted({factor["factorType"] for factor in user["listFactors"] if factor["status"] == "ACTIVE"})
+    held = f"the account {profile['login']} is {user['status']} with {', '.join(factors) or 'no factor'}"
+    return no_leaver(found, held, as_of, max_days)
+
+
+@check(
+    "joins.okta.owned",
+    title="Every live Okta account belongs to a person of the register",
+    severity="medium",
+    each="okta.users",
+    beside=("register.people", "register.identities"),
+)
+def accounts_owned(
+    user: Record,
+    people: Table,
+    identities: Table,
+    *,
+    scope: str,
+    service_accounts: tuple[str, ...] = (),
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """An account that can sign in is matched with a person, or its login is one of ``service_accounts`` (with ``*``).
+
+    Source: List users (``status``, ``profile``); people.csv, identities.csv.
+    Remedy: deactivate the account, or write its person into identities.csv.
+    """
+    if user["status"] not in SIGN_IN:
+        return skip(f"status is {user['status']}")
+    profile = user["profile"]
+    found = owner(people, identities, (scope, "okta"), profile["login"], (profile["login"], profile["email"]), rules)
+    return owned(found, profile["login"], service_accounts)
+
+
+@check(
+    "joins.okta.privileged-approved",
+    title="Okta administrators were approved by somebody else",
+    severity="high",
+    each="okta.administrators",
+    beside=("okta.users", "register.people", "register.identities", "register.access-requests"),
+)
+def privileged_approved(
+    admin: Record,
+    users: Table,
+    people: Table,
+    identities: Table,
+    requests: Table,
+    *,
+    as_of: datetime,
+    scope: str,
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """A user with an active administrator role has a request for privileged access, approved by somebody else.
+
+    The request names the account or its person, and the system; it was not refused and has not ended.
+    Source: List users with role assignments, List roles of a user, List users; access-requests.csv.
+    Remedy: take the role away, or have it requested and approved.
+    """
+    roles = sorted({role["type"] for role in admin["listAssignedRolesForUser"] if role["status"] == "ACTIVE"})
+    if not roles:
+        return skip("no active administrator role")
+    account = next(iter(users.where("id", admin["id"])), None)
+    if account is None:
+        return skip(f"user {admin['id']} is in no list of users")
+    login, email = account["profile"]["login"], account["profile"]["email"]
+    found = owner(people, identities, (scope, "okta"), login, (login, email), rules)
+    return approved(requests, found, login, (scope, "okta"), as_of)

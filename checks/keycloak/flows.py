@@ -1,0 +1,134 @@
+"""How Keycloak realms have users sign in, and what we require of it."""
+
+from collections.abc import Iterator, Sequence
+
+from collector.api import GapKind, Http, Record, Row, Unavailable, Verdict, check, fail, ok, skip, source
+
+FACTORS = ("auth-otp-form", "webauthn-authenticator", "webauthn-authenticator-passwordless")
+"""Steps that ask for a second factor, or for one that needs no password."""
+
+ENROLLING = ("CONFIGURE_TOTP", "webauthn-register", "webauthn-register-passwordless")
+"""Required actions in which a user enrols one."""
+
+
+@source("keycloak.flows", key="Key", per="connection", permissions=("view-realm",))
+def flows(keycloak: Http) -> Iterator[Row]:
+    """Every authentication flow of every realm, and its steps, those of sub-flows included."""
+    for realm in keycloak.pages("/admin/realms", briefRepresentation=True):
+        name = realm["realm"]
+        for flow in keycloak.pages("/admin/realms/{realm}/authentication/flows", realm=name):
+            steps = keycloak.attempt_all(
+                "/admin/realms/{realm}/authentication/flows/{flowAlias}/executions", realm=name, flowAlias=flow["alias"]
+            )
+            yield {"Key": f"{name}/{flow['alias']}", "Realm": name, **flow, "getExecutions": steps}
+
+
+@source("keycloak.required-actions", key="Key", per="connection", permissions=("view-realm",))
+def required_actions(keycloak: Http) -> Iterator[Row]:
+    """Every action that a realm can require of a user at sign-in."""
+    for realm in keycloak.pages("/admin/realms", briefRepresentation=True):
+        name = realm["realm"]
+        for action in keycloak.pages("/admin/realms/{realm}/authentication/required-actions", realm=name):
+            yield {"Key": f"{name}/{action['alias']}", "Realm": name, **action}
+
+
+@check(
+    "keycloak.flows.second-factor",
+    title="Keycloak asks for a second factor at sign-in",
+    severity="high",
+    over=("keycloak.realms", "keycloak.flows"),
+)
+def second_factor(realms: Iterator[Record], flows: Iterator[Record], *, factors: tuple[str, ...] = FACTORS) -> Verdict:
+    """The browser flow of every enabled realm has a step of ``factors``, at least for users who have enrolled one.
+
+    A step that is one choice beside a password does not count. Flows that a client puts in place of the realm's are
+    not looked at. Source: Get realm (``browserFlow``), Get executions (``providerId``, ``requirement``, ``level``).
+    Remedy: *Authentication, Flows*: put an OTP or WebAuthn step behind the password.
+    """
+    asked = _asked(realms, flows, factors)
+    if not asked:
+        return skip("no realm is enabled")
+    without = sorted(name for name, whom in asked.items() if whom == "nobody")
+    if without:
+        return fail(f"{len(without)} of {len(asked)} realms ask nobody for a second factor: {', '.join(without)}")
+    return ok("; ".join(f"{name} asks {whom}" for name, whom in sorted(asked.items())))
+
+
+@check(
+    "keycloak.required-actions.enrolment",
+    title="Keycloak users must enrol a second factor",
+    severity="high",
+    over=("keycloak.realms", "keycloak.flows", "keycloak.required-actions"),
+)
+def enrolment(
+    realms: Iterator[Record],
+    flows: Iterator[Record],
+    actions: Iterator[Record],
+    *,
+    factors: tuple[str, ...] = FACTORS,
+    enrolling: tuple[str, ...] = ENROLLING,
+) -> Verdict:
+    """Every enabled realm asks everybody for a second factor, or makes new users enrol one at their first sign-in.
+
+    Source: Get executions (``requirement``), Get required actions (``enabled``, ``defaultAction``). A default action
+    binds users made after it was set; for the others see the credentials of each.
+    Remedy: make the step required, or *Configure OTP* a default action.
+    """
+    asked = _asked(realms, flows, factors)
+    made = {
+        action["Realm"]
+        for action in actions
+        if action["alias"] in enrolling and action["enabled"] and action["defaultAction"]
+    }
+    if not asked:
+        return skip("no realm is enabled")
+    free = sorted(
+        name for name, whom in asked.items() if whom == "nobody" or (whom != "everybody" and name not in made)
+    )
+    if free:
+        return fail(f"{len(free)} of {len(asked)} realms leave it to the user to enrol: {', '.join(free)}")
+    return ok(f"in all {len(asked)} realms a second factor is asked of everybody, or new users must enrol one")
+
+
+def _asked(realms: Iterator[Record], flows: Iterator[Record], factors: Sequence[str]) -> dict[str, str]:
+    """Whom the browser flow of each enabled realm asks for a second factor, by realm.
+
+    Raises:
+        Unavailable: a realm names a flow that is not in the list, or is shown in part only.
+    """
+    bound = {}
+    for realm in realms:
+        settings = realm["getRealm"]
+        if "browserFlow" not in settings:
+            raise Unavailable(GapKind.DENIED, f"the client is shown only a part of the realm {realm['realm']}")
+        if settings["enabled"]:
+            bound[realm["realm"]] = settings["browserFlow"]
+    steps = {flow["Realm"]: flow["getExecutions"] for flow in flows if bound.get(flow["Realm"]) == flow["alias"]}
+    if missing := sorted(bound.keys() - steps.keys()):
+        raise Unavailable(GapKind.UNPROVEN, f"the browser flow of {', '.join(missing)} is not in the list of flows")
+    return {name: _whom(steps[name], factors) for name in bound}
+
+
+def _whom(steps: Sequence[Record], factors: Sequence[str]) -> str:
+    """Whom a flow asks for one of the factors: nobody, those who have one, everybody."""
+    path: list[int] = []
+    paths: list[list[int]] = []
+    for number, step in enumerate(steps):
+        path = [*path[: step["level"]], number]
+        paths.append(path)
+    whom = "nobody"
+    for number, step in enumerate(steps):
+        wants = [steps[at]["requirement"] for at in paths[number]]
+        if step.get("providerId") not in factors or "DISABLED" in wants:  # a sub-flow has no provider
+            continue
+        choices = [
+            other.get("providerId")
+            for at, other in enumerate(steps)
+            if paths[at][:-1] == paths[number][:-1] and other["requirement"] == "ALTERNATIVE"
+        ]
+        if step["requirement"] == "ALTERNATIVE" and not (len(wants) > 1 and set(choices) <= set(factors)):
+            continue
+        if "CONDITIONAL" not in wants:
+            return "everybody"
+        whom = "those who have one"
+    return whom

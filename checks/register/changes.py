@@ -1,0 +1,162 @@
+"""Changes to systems in operation: asked for, approved, tested, and undone if need be."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from collector.api import Record, Registers, Row, Verdict, check, fail, ok, skip, source
+from collector.registers.facts import before_period, days_after, moment, same_person
+
+
+@source("register.changes", key="id", per="connection", permissions=("read changes.csv",), kind="period")
+def changes(registers: Registers) -> Iterator[Row]:
+    """Every change in changes.csv, those not implemented included."""
+    yield from registers.table("changes")
+
+
+def _not_meant(change: Record, as_of: datetime, period_days: int, kinds: tuple[str, ...]) -> Verdict | None:
+    """Why a change is not judged: not implemented, long ago, or of another kind."""
+    if not change["implemented"]:
+        return skip("it was not implemented")
+    if early := before_period(change["implemented"], as_of, period_days):
+        return skip(early)
+    if change["kind"] not in kinds:
+        return skip(f"a change of the kind {change['kind']}")
+    return None
+
+
+@check(
+    "register.changes.approved-before",
+    title="Changes were approved before they went into operation",
+    severity="high",
+    each="register.changes",
+)
+def approved_before(
+    change: Record, *, as_of: datetime, period_days: int = 366, kinds: tuple[str, ...] = ("normal",)
+) -> Verdict:
+    """A change of one of ``kinds`` that was implemented within ``period_days`` was approved no later than that.
+
+    Source: changes.csv (``approved``, ``implemented``). The list begins with what was asked for, not with what changed.
+    Remedy: hold changes until they are approved.
+    """
+    if not_meant := _not_meant(change, as_of, period_days, kinds):
+        return not_meant
+    approved = change["approved"]
+    if not approved:
+        return fail(f"implemented at {change['implemented']}, never approved")
+    told = f"approved at {approved}, implemented at {change['implemented']}"
+    return ok(told) if moment(approved) <= moment(change["implemented"]) else fail(told)
+
+
+@check(
+    "register.changes.approved-by-another",
+    title="Nobody approved a change of their own",
+    severity="high",
+    each="register.changes",
+)
+def approved_by_another(
+    change: Record, *, as_of: datetime, period_days: int = 366, kinds: tuple[str, ...] = ("normal", "emergency")
+) -> Verdict:
+    """The approver of a change of one of ``kinds`` is neither who asked for it nor who implemented it.
+
+    Source: changes.csv (``approver``, ``requester``, ``implementer``), of those implemented within ``period_days``.
+    Remedy: have another approve.
+    """
+    if not_meant := _not_meant(change, as_of, period_days, kinds):
+        return not_meant
+    approver, implementer = change["approver"], change["implementer"]
+    if not approver or not implementer:
+        return fail(f"approver {approver or 'not named'}, implementer {implementer or 'not named'}")
+    if same_person(approver, implementer) or same_person(approver, change["requester"]):
+        return fail(f"{approver} approved a change of their own")
+    return ok(f"approved by {approver}, asked for by {change['requester']}, implemented by {implementer}")
+
+
+@check(
+    "register.changes.tested-before",
+    title="Changes were tested before they went into operation",
+    severity="medium",
+    each="register.changes",
+)
+def tested_before(
+    change: Record, *, as_of: datetime, period_days: int = 366, kinds: tuple[str, ...] = ("normal",)
+) -> Verdict:
+    """A change of one of ``kinds`` that was implemented within ``period_days`` was tested no later than that.
+
+    Source: changes.csv (``tested``, ``implemented``).
+    Remedy: test changes, and record when.
+    """
+    if not_meant := _not_meant(change, as_of, period_days, kinds):
+        return not_meant
+    tested = change["tested"]
+    if not tested:
+        return fail("never tested")
+    told = f"tested at {tested}, implemented at {change['implemented']}"
+    return ok(told) if moment(tested) <= moment(change["implemented"]) else fail(told)
+
+
+@check(
+    "register.changes.can-be-undone",
+    title="Changes had a plan to undo them",
+    severity="medium",
+    each="register.changes",
+)
+def can_be_undone(
+    change: Record, *, as_of: datetime, period_days: int = 366, kinds: tuple[str, ...] = ("normal",)
+) -> Verdict:
+    """A change of one of ``kinds`` that was implemented within ``period_days`` names a plan to undo it.
+
+    Source: changes.csv (``rollback``).
+    Remedy: write down how it can be undone.
+    """
+    if not_meant := _not_meant(change, as_of, period_days, kinds):
+        return not_meant
+    return ok(f"plan: {change['rollback']}") if change["rollback"] else fail("no plan to undo it")
+
+
+@check(
+    "register.changes.emergency-reviewed",
+    title="Emergency changes were reviewed afterwards",
+    severity="medium",
+    each="register.changes",
+)
+def emergency_reviewed(
+    change: Record, *, as_of: datetime, period_days: int = 366, max_days: int = 5,
+    kinds: tuple[str, ...] = ("emergency",),
+) -> Verdict:
+    """A change of one of ``kinds`` was reviewed at most ``max_days`` after it was implemented.
+
+    Source: changes.csv (``implemented``, ``reviewed``), of those implemented within ``period_days``.
+    Remedy: review emergencies in the week they happen.
+    """
+    if not_meant := _not_meant(change, as_of, period_days, kinds):
+        return not_meant
+    done = change["reviewed"]
+    days = days_after(change["implemented"], done or as_of.isoformat())
+    if not done and days <= max_days:
+        return skip(f"implemented {days} days ago, and the {max_days} days for its review are not over")
+    told = f"reviewed {days} days after it, limit {max_days}" if done else f"not reviewed for {days} days"
+    return ok(told) if done and 0 <= days <= max_days else fail(told)
+
+
+@check(
+    "register.changes.critical-watched",
+    title="Operations that cannot be undone were watched over by a second person",
+    severity="high",
+    each="register.changes",
+)
+def critical_watched(
+    change: Record, *, as_of: datetime, period_days: int = 366,
+    kinds: tuple[str, ...] = ("standard", "normal", "emergency"),
+) -> Verdict:
+    """A critical change that was implemented within ``period_days`` names a second person, not the implementer.
+
+    Source: changes.csv (``critical``, ``second_person``, ``implementer``).
+    Remedy: have somebody watch over deletions and the like.
+    """
+    if change["critical"] == "no":
+        return skip("not critical")
+    if not_meant := _not_meant(change, as_of, period_days, kinds):
+        return not_meant
+    second, implementer = change["second_person"], change["implementer"]
+    told = f"implemented by {implementer or 'nobody named'}, watched over by {second or 'nobody named'}"
+    return ok(told) if second and implementer and not same_person(second, implementer) else fail(told)

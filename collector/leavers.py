@@ -1,0 +1,128 @@
+"""Who left and can still get in: one screen over the systems of a run, each line with the reply that shows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from collector.model import Outcome
+from evidence_store.run import SealedRun
+
+CHECK = re.compile(r"joins\.[a-z-]+\.leavers(?:-[a-z-]+)?")
+"""Checks that hold live accounts against the people who left."""
+PERSON = re.compile(r"person (\S+) \((.+?)\) left(?: on ([0-9-]{10}), ([0-9]+) days ago)?.*?; (.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply on record."""
+
+    i: int
+    operation: str
+    received: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One live account of somebody who left."""
+
+    scope: str
+    """Where: ``connection[/account][/region]``."""
+    held: str
+    """What it can do, in the words of the finding."""
+    how: str
+    """How it is known whose it is."""
+    check: str
+    replies: tuple[Reply, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaver:
+    """One person who left, with everything that is still live."""
+
+    person: str
+    left: str
+    """Last day of work; empty where the register does not say."""
+    days: int | None
+    """From that day to the collection."""
+    access: tuple[Access, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leavers:
+    """What a run shows of people who left."""
+
+    run: int
+    people: tuple[Leaver, ...]
+    asked: tuple[str, ...]
+    """Scopes in which accounts were held against the register."""
+    unknown: tuple[tuple[str, str, str], ...]
+    """Check, scope and reason of every account of which nothing could be said."""
+
+    def as_row(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+def leavers(run: SealedRun) -> Leavers:
+    """Everybody who left and still has a live account, by how long they are gone.
+
+    Raises:
+        TamperedError: a file of the run is not what was sealed.
+    """
+    found = [row for row in run.results() if row["kind"] == "finding" and CHECK.fullmatch(row["check"])]
+    live = [row for row in found if row["outcome"] == Outcome.FAIL]
+    cited = {number for row in live for number in row["evidence"]}
+    replies = {line["i"]: line for line in run.replies() if line["i"] in cited}
+    people: dict[str, list[tuple[re.Match[str], Access]]] = {}
+    for row in live:
+        told = PERSON.fullmatch(row["reason"])
+        if told is None:
+            raise ValueError(f"{row['check']} does not say who left: {row['reason']}")
+        access = Access(row["scope"], told[5], told[2], row["check"], tuple(_replies(row["evidence"], replies)))
+        people.setdefault(told[1], []).append((told, access))
+    every = (_leaver(who, accounts) for who, accounts in people.items())
+    unknown = ((row["check"], row["scope"], row["reason"]) for row in found if row["outcome"] in ("UNKNOWN", "ERROR"))
+    return Leavers(
+        run.number,
+        tuple(sorted(every, key=lambda one: (-(one.days or 0), one.person))),
+        tuple(sorted({row["scope"] for row in found})),
+        tuple(sorted(unknown)),
+    )
+
+
+def screen(shown: Leavers) -> str:
+    """All of it as text for a terminal."""
+    lines = [f"Run {shown.run}: people who left and still have a live account"]
+    if not shown.asked:
+        lines.append("No account was held against a register of people; configure a connection of kind register.")
+    for one in shown.people:
+        when = f"left on {one.left}, {one.days} days before the collection" if one.left else "left, nobody wrote when"
+        lines += ["", f"{one.person}  {when}"]
+        for access in one.access:
+            lines.append(f"  {access.scope:<24} {access.held}")
+            lines.append(f"  {'':<24} matched: {access.how}")
+            lines += [
+                f"  {'':<24} reply {reply.i}: {reply.operation} at {reply.received}, sha256 {reply.sha256[:16]}"
+                for reply in access.replies
+            ]
+    if shown.asked:
+        lines += ["", f"{len(shown.people)} people, in {len(shown.asked)} places asked: {', '.join(shown.asked)}"]
+    lines += [f"not known: {check} in {scope}: {reason}" for check, scope, reason in shown.unknown]
+    return "\n".join(lines)
+
+
+def _leaver(person: str, told: Iterable[tuple[re.Match[str], Access]]) -> Leaver:
+    every = sorted(told, key=lambda item: (item[1].scope, item[1].held))
+    first = every[0][0]
+    return Leaver(person, first[3] or "", int(first[4]) if first[4] else None, tuple(access for _, access in every))
+
+
+def _replies(numbers: Iterable[int], lines: Mapping[int, Mapping[str, Any]]) -> Iterable[Reply]:
+    for number in numbers:
+        line = lines[number]
+        if line.get("sha256"):
+            yield Reply(number, line["op"], line["received"], line["sha256"])

@@ -1,0 +1,61 @@
+"""What the checks over registers share: days and times of rows, and people by id or address. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from collector.model import Record, Table, instant
+
+WORKING = ("active", "leave")
+"""Statuses of people who belong to the organisation today."""
+
+
+def moment(text: str) -> datetime:
+    """The time a cell tells; a day means its first moment in UTC."""
+    return instant(text) if "T" in text else datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def days_after(earlier: str, later: str) -> int:
+    """Whole days from one cell to another; negative when the second is before the first."""
+    return (moment(later) - moment(earlier)).days
+
+
+def hours_after(earlier: str, later: str) -> float:
+    """Hours from one cell to another; negative when the second is before the first."""
+    return (moment(later) - moment(earlier)).total_seconds() / 3600
+
+
+def is_past(text: str, as_of: datetime) -> bool:
+    """True when a time is over; a day is over when it has ended."""
+    return moment(text) + timedelta(days="T" not in text) <= as_of
+
+
+def before_period(text: str, as_of: datetime, period_days: int) -> str:
+    """Why an occurrence is not judged: it lies before the period; empty when it does not."""
+    age = (as_of - moment(text)).days
+    return f"of {text[:10]}, before the period of {period_days} days" if age > period_days else ""
+
+
+def person(people: Table, who: str) -> Record | None:
+    """The person with this id or address."""
+    found = people.where("id", who) or people.where("email", who)
+    return found[0] if found else None
+
+
+def not_working(people: Table, who: str | None, as_of: datetime) -> str:
+    """Why nobody who belongs to the organisation today is named; empty when somebody is."""
+    if not who:
+        return "nobody is named"
+    found = person(people, who)
+    if found is None:
+        return f"{who} is not in people.csv"
+    if found["status"] not in WORKING:
+        return f"{who} has the status {found['status']}"
+    if found["end"] and is_past(found["end"], as_of):
+        return f"{who} left on {found['end']}"
+    return ""
+
+
+def same_person(one: str | None, other: str | None) -> bool:
+    """True when two cells name the same person; an empty one names nobody."""
+    return bool(one and other) and str(one).casefold() == str(other).casefold()

@@ -1,0 +1,113 @@
+"""Which person an account belongs to, by rules that are declared and shown with every answer. Pure.
+
+Rules, in the order they are tried: ``declared`` (a row of identities.csv names the system and the account) and
+``address`` (an address of the account is the address of a person in people.csv; letters' case is ignored). A system is
+named by its connection or by its kind: ``github-acme`` or ``github``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from collector.api import Verdict, fail, ok, skip
+from collector.model import Record, Table
+from collector.registers.facts import is_past, moment, person
+
+RULES = ("declared", "address")
+"""All rules; a check takes those it is told, as a limit an auditor sees in each finding."""
+
+
+class Owner(NamedTuple):
+    """Whom an account belongs to."""
+
+    person: Record | None
+    how: str
+    """The rule that found the person, or why none was found."""
+
+
+def owner(
+    people: Table,
+    identities: Table,
+    system: tuple[str, str],
+    account: str,
+    addresses: Iterable[str | None] = (),
+    rules: Sequence[str] = RULES,
+) -> Owner:
+    """The person an account belongs to, and how that is known.
+
+    Args:
+        people: register.people.
+        identities: register.identities.
+        system: where the account was read (``connection[/account][/region]``), and the kind of connection.
+        account: what the system calls it.
+        addresses: addresses the account has; ``None`` and empty ones are passed over.
+        rules: those to be tried.
+    """
+    if "declared" in rules:
+        names = {system[0].partition("/")[0].casefold(), system[1].casefold()}
+        for row in identities.where("account", account):
+            if row["system"].casefold() in names:
+                found = person(people, row["person"])
+                return Owner(found, "declared in identities.csv" if found else f"{row['person']} is not in people.csv")
+    if "address" in rules:
+        for address in addresses:
+            if address and (matched := people.where("email", address)):
+                if len(matched) > 1:
+                    return Owner(None, f"{len(matched)} people share the address {address}")
+                return Owner(matched[0], "by address")
+    return Owner(None, "no row of identities.csv and no address names a person")
+
+
+def no_leaver(found: Owner, held: str, as_of: datetime, max_days: int) -> Verdict:
+    """Whether a live account is that of somebody who left more than ``max_days`` ago; ``held`` says what it can do."""
+    who = found.person
+    if who is None:
+        return skip(f"nobody to ask the register about: {found.how}")
+    told = f"person {who['id']} ({found.how})"
+    gone = bool(who["end"]) and is_past(who["end"], as_of)
+    if not gone and who["status"] != "left":
+        return ok(f"{told} has the status {who['status']}")
+    if not gone:
+        return fail(f"{told} left, people.csv does not say when; {held}")
+    days = (as_of - moment(who["end"])).days
+    told += f" left on {who['end']}, {days} days ago, limit {max_days}; {held}"
+    return fail(told) if days > max_days else ok(told)
+
+
+def owned(found: Owner, account: str, service_accounts: Sequence[str]) -> Verdict:
+    """Whether an account belongs to a person of the register, or is declared as one of a service."""
+    pattern = next((one for one in service_accounts if fnmatchcase(account.casefold(), one.casefold())), "")
+    if pattern:
+        return skip(f"{account} is declared as the account of a service ({pattern})")
+    if found.person is None:
+        return fail(f"{account} belongs to nobody in the register: {found.how}")
+    return ok(f"{account} belongs to person {found.person['id']} ({found.how})")
+
+
+def approved(
+    requests: Table, found: Owner, account: str, system: tuple[str, str], as_of: datetime
+) -> Verdict:
+    """Whether somebody else approved a request for privileged access for this account or its person, still in force."""
+    names = {system[0].partition("/")[0].casefold(), system[1].casefold()}
+    who = {account.casefold(), *_names(found.person)}
+    seen = []
+    for request in requests:
+        about = {str(request["account"] or "").casefold(), str(request["person"] or "").casefold()} - {""}
+        if request["privileged"] != "yes" or request["system"].casefold() not in names or not about & who:
+            continue
+        if not request["approved"] or request["refused"]:
+            seen.append(f"{request['id']} was not approved")
+        elif not request["approver"] or str(request["approver"]).casefold() in who:
+            seen.append(f"{request['id']} was approved by nobody else")
+        elif request["expires"] and is_past(request["expires"], as_of):
+            seen.append(f"{request['id']} ended on {request['expires'][:10]}")
+        else:
+            return ok(f"{account}: request {request['id']} was approved by {request['approver']}")
+    return fail(f"{account}: no approved request for privileged access in force; " + (", ".join(seen) or "none at all"))
+
+
+def _names(who: Record | None) -> set[str]:
+    return set() if who is None else {who["id"].casefold(), str(who["email"] or "").casefold()} - {""}

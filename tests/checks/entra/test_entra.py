@@ -1,0 +1,365 @@
+"""How Microsoft Entra ID is read: against a world whose requests and replies are held against a description."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collector import examples, plugins
+from collector.judge import Bench, judge
+from collector.model import Outcome, Unavailable, instant, stamp
+from collector.reconcile import reconcile
+from tests.entra_world import BEYOND, PARTS, REVIEWS, EntraWorld, V, refusal
+from tests.http_world import SPECS, Reply, Request, same, worlds
+from tests.small_cloud import Office, files_of
+from tests.test_contract import _differences
+from tests.worlds import Reading
+
+LIBRARY = plugins.load()
+SOURCES = sorted(name for name in LIBRARY.sources if name.startswith("entra."))
+NOW = datetime.now(UTC).replace(microsecond=0)
+WRITTEN = instant("2026-06-01T00:00:00Z")
+"""The day the file with the tenant was written for."""
+
+
+@pytest.fixture
+def entra(tmp_path: Path) -> Iterator[EntraWorld]:
+    """A furnished tenant; what it answered is held against the description afterwards."""
+    for world in worlds(EntraWorld, tmp_path):
+        furnish(world)
+        yield world
+        if world.contract:
+            assert world.contract.faults == []
+            assert world.contract.held or not world.requests or world.faults
+
+
+def furnish(world: EntraWorld) -> None:
+    """Put the tenant of the file into the world, as old as it is on the day it was written for."""
+
+    def moved(match: re.Match[str]) -> str:
+        return stamp(instant(match[0]) + (NOW - WRITTEN))
+
+    text = (Path(__file__).parent / "tenant.json").read_text("utf8")
+    held = json.loads(re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", moved, text))
+    for name in ("lists", "singles", "parts"):
+        getattr(world, name).update(held[name])
+
+
+GRAPH, ROBOT = "f1a20602-66b2-5b9f-a806-b868c7dcf4e0", "8ac4eaf1-29ce-59f7-a045-0f3007bb58a2"
+
+KEYS = {
+    "entra.access-review-rounds": ["i1", "i2", "i3"],
+    "entra.access-reviews": ["r1", "r2", "r3"],
+    "entra.admin-consent": ["admin-consent"],
+    "entra.applications": ["app1", "app2", "app3"],
+    "entra.authentication-methods": ["Fido2", "Sms", "Voice"],
+    "entra.authorization-policy": ["authorization-policy"],
+    "entra.conditional-access": ["p1", "p2", "p3"],
+    "entra.devices": ["m1", "m2", "m3"],
+    "entra.directory-audits": ["d4", "d1", "d2", "d3"],
+    "entra.domains": ["example.org", "old.example.org", "sso.example.org"],
+    "entra.groups": ["g1", "g2", "g3", "g4"],
+    "entra.legacy-sign-ins": ["i1", "i2", "i3"],
+    "entra.licences": ["k1", "k2", "k3"],
+    "entra.named-locations": ["n1", "n2", "n3"],
+    "entra.organisation": ["t1"],
+    "entra.permission-grants": ["og1", "og2", "og3"],
+    "entra.registrations": ["u1", "u2", "u3", "u5"],
+    "entra.risky-users": ["u2", "u1", "u9"],
+    "entra.role-assignments": ["a1", "a2", "a3", "a4", "a5", "a6"],
+    "entra.role-eligibilities": ["e1", "e2", "e3"],
+    "entra.role-schedules": ["s1", "s2", "s3", "s4"],
+    "entra.security-defaults": ["security-defaults"],
+    "entra.service-principals": [GRAPH, ROBOT, "004002f8-8e6c-530b-9551-9b1002a13ea0"],
+    "entra.user-activity": ["u1", "u2", "u3", "u4", "u5"],
+    "entra.user-count": ["user-count"],
+    "entra.users": ["u1", "u2", "u3", "u4", "u5"],
+}
+SINGLE = (
+    "entra.admin-consent", "entra.authentication-methods", "entra.authorization-policy", "entra.security-defaults",
+    "entra.user-count",
+)  # fmt: skip
+"""Datasets that rest on one reply."""
+LISTS = [name for name, keys in KEYS.items() if len(keys) > 2 and name not in SINGLE]
+"""Datasets whose list has a second page here."""
+
+
+def keys_of(reading: Reading) -> list[str]:
+    assert reading.shard.path is not None
+    return [json.loads(line)["key"] for line in reading.shard.path.read_bytes().splitlines()]
+
+
+def test_every_dataset_is_tried() -> None:
+    assert sorted(KEYS) == SOURCES
+
+
+@pytest.mark.parametrize("dataset", KEYS)
+def test_all_of_it_is_read_conforms_to_the_description_and_replays(entra: EntraWorld, dataset: str) -> None:
+    reading = entra.read(dataset)
+    assert reading.shard.population.gap is None
+    assert reading.shard.population.partial == ()
+    assert keys_of(reading) == KEYS[dataset]
+    assert all(line["op"].startswith(("entra:GET /v1.0/", "collector:clock")) for line in reading.ledger.lines)
+    if dataset in LISTS:
+        assert 2 in {line["page"] for line in reading.ledger.lines}
+    kept = json.dumps(reading.ledger.lines).encode() + b"".join(reading.ledger.objects.values())
+    for personal in (b"Ada", b" Invented", b"555 0100", b"h7u", b"198.51.100.7", b"Mozilla", b"Town\"", b"00-example"):
+        if not (dataset == "entra.organisation" and personal == b"Town\""):
+            assert personal not in kept
+    same(entra, reading)
+    if entra.contract is None:
+        pytest.skip(f"{SPECS} is absent: requests and replies were not held against the description")
+
+
+@pytest.mark.parametrize("dataset", KEYS)
+def test_nothing_there_is_a_complete_empty_list(tmp_path: Path, dataset: str) -> None:
+    for empty in worlds(EntraWorld, tmp_path):
+        furnish(empty)
+        for held in (*empty.lists.values(), *empty.parts.values()):
+            held.clear()
+        empty.singles["/policies/authenticationMethodsPolicy"]["authenticationMethodConfigurations"] = []
+        reading = empty.read(dataset)
+        assert reading.shard.population.proven
+        assert len(reading.rows) == (dataset in SINGLE and dataset != "entra.authentication-methods")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "reply", "kind"),
+    [
+        *((dataset, refusal(403, "Authorization_RequestDenied"), "denied") for dataset in KEYS),
+        *(
+            (dataset, refusal(403, "Authentication_RequestFromNonPremiumTenantOrB2CTenant"), "unsupported")
+            for dataset in ("entra.legacy-sign-ins", "entra.registrations", "entra.user-activity")
+        ),
+        ("entra.role-schedules", refusal(400, "AadPremiumLicenseRequired"), "unsupported"),
+        ("entra.user-count", refusal(400, "Request_UnsupportedQuery"), "unsupported"),
+        ("entra.users", refusal(401, "InvalidAuthenticationToken"), "unauthenticated"),
+        ("entra.users", refusal(404, "ResourceNotFound"), "rejected"),
+        ("entra.users", Reply(429, {"error": {"code": "TooManyRequests"}}, {"Retry-After": "0"}), "throttled"),
+        ("entra.users", Reply(503, b"<html>"), "server-error"),
+    ],
+)
+def test_a_refused_list_is_a_gap(entra: EntraWorld, dataset: str, reply: Reply, kind: str) -> None:
+    entra.faults[".*"] = lambda request, number: reply
+    reading = entra.read(dataset)
+    assert reading.shard.population.gap is not None
+    assert (reading.rows, str(reading.shard.population.gap.kind)) == ([], kind)
+    assert len(entra.requests) == (2 if kind in ("throttled", "server-error") else 1)
+    if "Premium" in json.dumps(reply.body, default=str):
+        assert "needs a licence that the tenant does not have" in reading.shard.population.gap.reason
+    same(entra, reading)
+
+
+def test_without_a_licence_for_activity_the_users_are_read_all_the_same(entra: EntraWorld) -> None:
+    def no_activity(request: Request, _: int) -> Reply | None:
+        asked = "signInActivity" in request.query.get("$select", "")
+        return refusal(403, "Authentication_RequestFromNonPremiumTenantOrB2CTenant") if asked else None
+
+    entra.faults[".*"] = no_activity
+    assert keys_of(entra.read("entra.users")) == KEYS["entra.users"]
+    gap = entra.read("entra.user-activity").shard.population.gap
+    assert gap is not None
+    assert str(gap.kind) == "unsupported"
+
+
+@pytest.mark.parametrize("dataset", LISTS)
+def test_a_list_that_breaks_off_at_its_second_page_is_unproven(entra: EntraWorld, dataset: str) -> None:
+    def expired(request: Request, _: int) -> Reply | None:
+        return refusal(401, "InvalidAuthenticationToken") if "$skiptoken" in request.query else None
+
+    entra.faults[".*"] = expired
+    reading = entra.read(dataset)
+    assert reading.shard.population.gap is not None
+    assert reading.shard.population.gap.kind == "unauthenticated"
+    assert 0 <= len(reading.rows) < len(KEYS[dataset])
+    same(entra, reading)
+
+
+@pytest.mark.parametrize("link", ["https://graph.example.net/v1.0/users?$skiptoken=2", "again"])
+def test_a_link_elsewhere_or_in_a_circle_ends_the_list(entra: EntraWorld, link: str) -> None:
+    there = f"{entra.origin}{V}/users?$skiptoken=0" if link == "again" else link
+    entra.faults[f"{V}/users"] = lambda request, number: Reply(body={"value": [], "@odata.nextLink": there})
+    gap = entra.read("entra.users").shard.population.gap
+    assert gap is not None
+    assert str(gap.kind) == ("repeated-token" if link == "again" else "malformed")
+    assert {request.path for request in entra.requests} == {f"{V}/users"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "path", "row", "field"),
+    [
+        ("entra.groups", f"{V}/groups/g1/members", "g1", "listMembers"),
+        (
+            "entra.service-principals", f"{V}/servicePrincipals/{ROBOT}/appRoleAssignments", ROBOT,
+            "listAppRoleAssignments",
+        ),
+        ("entra.access-review-rounds", f"{V}{REVIEWS}/r1/instances/i1/decisions", "i1", "listDecisions"),
+    ],
+)  # fmt: skip
+def test_a_refused_sub_reply_stands_in_its_row(
+    entra: EntraWorld, dataset: str, path: str, row: str, field: str
+) -> None:
+    entra.faults[path] = lambda request, number: refusal(403, "Authorization_RequestDenied")
+    reading = entra.read(dataset)
+    with pytest.raises(Unavailable, match="was refused"):
+        reading.row(row)[field]
+    assert [gap.resources for gap in reading.shard.population.partial] == [(row,)]
+    same(entra, reading)
+
+
+def test_who_is_left_out_by_a_group_that_cannot_be_read_is_not_known(entra: EntraWorld) -> None:
+    entra.faults[f"{V}/groups/g4/members"] = lambda request, number: refusal(403, "Authorization_RequestDenied")
+    reading = entra.read("entra.conditional-access")
+    check = LIBRARY.checks["entra.conditional-access.second-factor-for-all"]
+    (finding,) = judge([check], [reading.shard], Bench(NOW, {}))
+    assert (finding.outcome, "was refused" in finding.reason) == (Outcome.UNKNOWN, True)
+    same(entra, reading)
+
+
+def test_the_count_needs_its_header_which_stands_on_record(entra: EntraWorld) -> None:
+    reading = entra.read("entra.user-count")
+    assert entra.requests[0].headers["consistencylevel"] == "eventual"
+    assert reading.ledger.lines[0]["params"]["header ConsistencyLevel"] == "eventual"
+    assert reading.row("user-count")["listUser"] == {"@odata.count": 5}
+
+
+@pytest.mark.parametrize("hidden", [0, 1])
+def test_a_list_that_leaves_somebody_out_is_in_dispute(entra: EntraWorld, hidden: int) -> None:
+    entra.hidden = hidden
+    shards = [entra.read(dataset).shard for dataset in ("entra.users", "entra.user-count")]
+    again, findings = reconcile([LIBRARY.checks["entra.users.reconciled"]], shards, Bench(NOW, {}))
+    assert [finding.outcome for finding in findings] == [Outcome.FAIL if hidden else Outcome.PASS]
+    assert again[0].population.proven is not bool(hidden)
+    assert again[0].population.basis == ("unproven" if hidden else "count-reconciled")
+
+
+def test_the_period_of_the_logs_is_named_at_both_ends(entra: EntraWorld) -> None:
+    for dataset in ("entra.directory-audits", "entra.legacy-sign-ins"):
+        entra.requests.clear()
+        entra.read(dataset)
+        for request in entra.requests:
+            since, until = re.findall(r"DateTime [gl]e (\S+)", request.query["$filter"])
+            assert instant(until) - instant(since) == timedelta(days=30)
+
+
+def test_the_tenant_is_judged_as_it_is(entra: EntraWorld) -> None:
+    checks = [check for check in LIBRARY.checks.values() if check.id.startswith("entra.")]
+    readings = [entra.read(dataset) for dataset in KEYS]
+    findings = list(judge(checks, [reading.shard for reading in readings], Bench(NOW, {})))
+    assert {finding.outcome for finding in findings} == {Outcome.PASS, Outcome.FAIL, Outcome.SKIP}
+    failed = {(finding.check, finding.resource) for finding in findings if finding.outcome is Outcome.FAIL}
+    assert failed == {
+        ("entra.access-review-rounds.applied", "i3"),
+        ("entra.access-review-rounds.decided", "i1"),
+        ("entra.access-reviews.wide-roles-recur", "entra"),
+        ("entra.applications.credentials-bounded", "app1"),
+        ("entra.applications.credentials-current", "app1"),
+        ("entra.applications.owned", "app1"),
+        ("entra.authentication-methods.weak-off", "Sms"),
+        ("entra.authorization-policy.applications-by-administrators", "authorization-policy"),
+        ("entra.authorization-policy.consent-restricted", "authorization-policy"),
+        ("entra.authorization-policy.invitations-restricted", "authorization-policy"),
+        ("entra.conditional-access.legacy-blocked", "entra"),
+        ("entra.conditional-access.report-only-settled", "p2"),
+        ("entra.devices.compliant", "m2"),
+        ("entra.devices.encrypted", "m2"),
+        ("entra.devices.in-contact", "m2"),
+        ("entra.devices.not-broken-open", "m3"),
+        ("entra.devices.users-active", "entra"),
+        ("entra.directory-audits.roles-by-activation", "entra"),
+        ("entra.domains.password-lifetime", "old.example.org"),
+        ("entra.groups.not-public", "g2"),
+        ("entra.groups.owned", "g2"),
+        ("entra.legacy-sign-ins.none", "entra"),
+        ("entra.named-locations.trusted-narrow", "n2"),
+        ("entra.organisation.synchronised", "t1"),
+        ("entra.permission-grants.for-all-narrow", "og1"),
+        ("entra.registrations.beyond-telephone", "u2"),
+        ("entra.registrations.second-factor", "u5"),
+        ("entra.risky-users.settled", "u2"),
+        ("entra.role-assignments.accounts-active", "entra"),
+        ("entra.role-assignments.applications-few", "entra"),
+        ("entra.role-assignments.cloud-only", "entra"),
+        ("entra.role-assignments.no-guests", "entra"),
+        ("entra.role-assignments.phishing-resistant", "entra"),
+        ("entra.role-eligibilities.bounded", "e1"),
+        ("entra.role-eligibilities.phishing-resistant", "entra"),
+        ("entra.role-schedules.activation-short", "s4"),
+        ("entra.role-schedules.standing-few", "entra"),
+        ("entra.service-principals.high-permissions-few", "entra"),
+        ("entra.user-activity.guests-in-use", "u3"),
+        ("entra.user-activity.members-in-use", "u5"),
+        ("entra.users.invitation-settled", "u3"),
+    }
+    requests = [(line["op"], json.dumps(line["params"]), line["tokenIn"]) for r in readings for line in r.ledger.lines]
+    asked = [one for one in requests if one[0] != "collector:clock"]
+    assert len(asked) == len(set(asked)), "nothing is asked twice in a run"
+
+
+def test_a_run_is_sealed_and_reperformed_and_names_its_client(entra: EntraWorld, tmp_path: Path) -> None:
+    office = Office(tmp_path / "office", entra.origin)
+    (office.folder / "token").touch(mode=0o600)
+    (office.folder / "token").write_text(f"{entra.token}\n")
+    text = office.config.read_text()
+    declared = f"connections: [{{name: tenant, kind: entra, base_url: '{entra.origin}', token: file:token}}]\n"
+    office.config.write_text(re.sub(r"^connections:\n(  .*\n)+", declared, text, flags=re.MULTILINE))
+    said = office.run("--json")
+    assert said.code == 1, said.err
+    assert said.json["counts"]["UNKNOWN"] == said.json["counts"]["ERROR"] == 0
+    with office.sealed() as run:
+        assert {line["caller"] for line in run.replies()} == {"token file:token"}
+    assert entra.token.encode() not in b"".join(files_of(office.store).values())
+    assert office.verify().ok
+    again = office.rerun()
+    assert again.code == 0, again.err
+
+
+def test_every_permission_reads_and_none_writes() -> None:
+    for dataset in SOURCES:
+        assert LIBRARY.sources[dataset].permissions
+        for permission in LIBRARY.sources[dataset].permissions:
+            assert ".Read." in permission
+            assert "Write" not in permission
+
+
+def test_every_example_holds_only_what_a_source_yields(entra: EntraWorld) -> None:
+    """Examples are replies, cut down; the replies themselves are held against the description."""
+    rows = {dataset: list(entra.read(dataset).rows) for dataset in KEYS}
+    checks = {check.id: check for check in LIBRARY.checks.values() if check.id.startswith("entra.")}
+    problems = []
+    used = set()
+    for example in examples.load(Path(__file__).parent, checks):
+        check = checks[example.check]
+        for number, (name, held) in enumerate(zip(check.datasets, example.rows, strict=True)):
+            for row in [held] if check.each and not number else held:
+                used.add(name)
+                problems += [f"{example.check}: {told}" for told in _differences(row, rows[name], name)]
+    assert not problems, "\n".join(sorted(set(problems)))
+    assert used == set(KEYS)
+
+
+def test_what_is_asked_beyond_the_description_is_named_one_by_one(entra: EntraWorld) -> None:
+    if entra.contract is None:
+        pytest.skip(f"{SPECS} is absent")
+    assert [path for path in PARTS if path not in entra.contract.document["paths"]] == list(BEYOND)
+
+
+def test_a_header_with_a_secret_is_refused(entra: EntraWorld) -> None:
+    from collector.api import source
+
+    @source("acme.things", key="id", per="connection", permissions=("a",))
+    def things(http: Any) -> Iterator[dict[str, Any]]:
+        """Things."""
+        http.get("/v1.0/users", headers={"Authorization": "Bearer stolen"})
+        yield {"id": 1}
+
+    reading = entra.read_source(things)
+    assert reading.shard.population.gap is not None
+    assert reading.shard.population.gap.kind == "crashed"
+    assert entra.requests == []

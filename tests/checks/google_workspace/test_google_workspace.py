@@ -1,0 +1,377 @@
+"""How Google Workspace is read: against a world whose every request and reply is held against Google's description."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from collector import examples, plugins
+from collector.connect.credential import NoCredentialError, poster
+from collector.connect.google import SCOPES, Delegated
+from collector.connect.http import Site, open_session
+from collector.errors import ConfigError
+from collector.judge import Bench, judge
+from collector.model import Outcome, Unavailable, instant
+from collector.secrets import Secret
+from tests.google_world import GoogleWorld, refusal
+from tests.http_world import SPECS, Reply, Request, same, worlds
+from tests.small_cloud import Office, files_of
+from tests.test_contract import _differences
+from tests.worlds import Reading
+
+G = "google-workspace"
+SOURCES = sorted(name for name in plugins.load().sources if name.startswith(f"{G}."))
+
+
+@pytest.fixture
+def google(tmp_path: Path) -> Iterator[GoogleWorld]:
+    """A furnished customer; what it answered is held against the description afterwards."""
+    for world in worlds(GoogleWorld, tmp_path):
+        furnish(world)
+        yield world
+        if world.contract:
+            assert world.contract.faults == []
+            assert world.contract.held or not world.requests or world.faults
+
+
+def furnish(world: GoogleWorld) -> None:
+    """A customer with invented people, in replies cut down from Google's."""
+    world.fill(Path(__file__).parent / "customer.json")
+
+
+ALL = ["1", "2", "3", "4", "5"]
+KEYS = {
+    f"{G}.admin-activities": [f"admin/2026-05-0{n}T10:00:00.000Z/{q}" for n, q in ((1, -1), (2, 2), (3, 3))],
+    f"{G}.app-passwords": ALL,
+    f"{G}.chrome-devices": ["c0", "c1", "c2"],
+    f"{G}.domains": ["example.org"],
+    f"{G}.groups": ["g1", "g2", "g3"],
+    f"{G}.login-warnings": ["suspicious_login/2026-05-22T08:00:00.000Z/5", "2sv_disable/2026-05-21T08:00:00.000Z/4"],
+    f"{G}.mobile-devices": ["m0", "m1", "m2"],
+    f"{G}.org-units": ["id:ou1", "id:ou2"],
+    f"{G}.policies": [f"policies/p{n}" for n in range(1, 12)],
+    f"{G}.role-assignments": ["201", "202", "203"],
+    f"{G}.roles": ["101", "102", "103"],
+    f"{G}.sign-ins": [f"login_success/2026-05-20T{n:02}:00:00.000Z/{n - 7}" for n in (8, 9, 10)],
+    f"{G}.tokens": ALL,
+    f"{G}.users": ALL,
+}
+LISTS = [name for name, keys in KEYS.items() if len(keys) > 2]
+"""Datasets whose list has a second page here."""
+
+
+def keys_of(reading: Reading) -> list[str]:
+    assert reading.shard.path is not None
+    return [json.loads(line)["key"] for line in reading.shard.path.read_bytes().splitlines()]
+
+
+def test_every_dataset_is_tried() -> None:
+    assert sorted(KEYS) == SOURCES
+
+
+@pytest.mark.parametrize("dataset", KEYS)
+def test_all_of_it_is_read_conforms_to_the_description_and_replays(google: GoogleWorld, dataset: str) -> None:
+    reading = google.read(dataset)
+    assert reading.shard.population.gap is None
+    assert reading.shard.population.partial == ()
+    assert keys_of(reading) == KEYS[dataset]
+    paths = (f"{G}:GET /admin/", f"{G}:GET /v1/policies", "collector:clock")
+    assert all(line["op"].startswith(paths) for line in reading.ledger.lines)
+    if dataset in LISTS:
+        assert 2 in {line["page"] for line in reading.ledger.lines}
+    kept = json.dumps(reading.ledger.lines).encode() + b"".join(reading.ledger.objects.values())
+    for personal in (b"Invented", b"15550100", b"198.51.100.7", b"Ada's", b"00-example-token"):
+        assert personal not in kept
+    same(google, reading)
+    if google.contract is None:
+        pytest.skip(f"{SPECS} is absent: requests and replies were not held against the description")
+
+
+@pytest.mark.parametrize("dataset", KEYS)
+def test_nothing_there_is_a_complete_empty_list_though_it_is_left_out(tmp_path: Path, dataset: str) -> None:
+    for empty in worlds(GoogleWorld, tmp_path):
+        reading = empty.read(dataset)
+        assert reading.shard.population.proven
+        assert reading.rows == []
+        same(empty, reading)
+
+
+def test_a_list_under_another_name_is_not_an_empty_one(google: GoogleWorld) -> None:
+    google.faults[".*"] = lambda request, number: Reply(body={"people": [{"id": "1"}]})
+    reading = google.read(f"{G}.users")
+    assert reading.shard.population.gap is not None
+    assert reading.shard.population.gap.kind == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "reply", "kind"),
+    [
+        *((dataset, refusal(403, "forbidden"), "denied") for dataset in KEYS),
+        (f"{G}.users", refusal(401, "authError"), "unauthenticated"),
+        (f"{G}.users", refusal(404, "notFound"), "rejected"),
+        (f"{G}.users", refusal(403, "userRateLimitExceeded"), "throttled"),
+        (f"{G}.policies", refusal(429, "rateLimitExceeded", **{"Retry-After": "0"}), "throttled"),
+        (f"{G}.users", Reply(503, b"<html>"), "server-error"),
+    ],
+)
+def test_a_refused_list_is_a_gap(google: GoogleWorld, dataset: str, reply: Reply, kind: str) -> None:
+    google.faults[".*"] = lambda request, number: reply
+    reading = google.read(dataset)
+    assert reading.shard.population.gap is not None
+    assert (reading.rows, str(reading.shard.population.gap.kind)) == ([], kind)
+    assert len(google.requests) == (2 if kind in ("throttled", "server-error") else 1)
+    same(google, reading)
+
+
+@pytest.mark.parametrize("dataset", LISTS)
+def test_a_list_that_breaks_off_at_its_second_page_is_unproven(google: GoogleWorld, dataset: str) -> None:
+    def expired(request: Request, _: int) -> Reply | None:
+        late = "pageToken" in request.query and "members" not in request.path
+        return refusal(401, "authError") if late else None
+
+    google.faults[".*"] = expired
+    reading = google.read(dataset)
+    assert reading.shard.population.gap is not None
+    assert reading.shard.population.gap.kind == "unauthenticated"
+    assert len(reading.rows) == 2
+    same(google, reading)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "path", "row", "field"),
+    [
+        ("groups", "/groups/g1/members", "g1", "listMembers"),
+        ("tokens", "/users/2/tokens", "2", "listTokens"),
+        ("app-passwords", "/users/2/asps", "2", "listAsps"),
+    ],
+)
+def test_a_refused_sub_reply_stands_in_its_row(
+    google: GoogleWorld, dataset: str, path: str, row: str, field: str
+) -> None:
+    google.faults[f"/admin/directory/v1{path}"] = lambda request, number: refusal(403, "forbidden")
+    reading = google.read(f"{G}.{dataset}")
+    with pytest.raises(Unavailable, match="was refused"):
+        reading.row(row)[field]
+    assert [gap.resources for gap in reading.shard.population.partial] == [(row,)]
+    same(google, reading)
+
+
+def test_the_period_of_activities_is_named_at_both_ends(google: GoogleWorld) -> None:
+    for dataset, days in (("admin-activities", 90), ("sign-ins", 30), ("login-warnings", 90)):
+        google.requests.clear()
+        google.read(f"{G}.{dataset}")
+        query = google.requests[0].query
+        assert (instant(query["endTime"]) - instant(query["startTime"])).days == days
+
+
+def test_the_customer_is_judged_as_it_is(google: GoogleWorld) -> None:
+    library = plugins.load()
+    checks = [check for check in library.checks.values() if check.id.startswith(f"{G}.")]
+    readings = [google.read(dataset) for dataset in KEYS]
+    bench = Bench(instant("2026-06-01T00:00:00Z"), {})
+    findings = list(judge(checks, [reading.shard for reading in readings], bench))
+    assert {finding.outcome for finding in findings} <= {Outcome.PASS, Outcome.FAIL, Outcome.SKIP}
+    failed = {
+        (finding.check.removeprefix(f"{G}."), finding.resource)
+        for finding in findings
+        if finding.outcome is Outcome.FAIL
+    }
+    assert failed == {
+        ("admin-activities.no-self-grant", G),
+        ("admin-activities.security-kept", G),
+        ("administrators.accounts-on", G),
+        ("app-passwords.none", "2"),
+        ("chrome-devices.supported", "c2"),
+        ("chrome-devices.verified-boot", "c1"),
+        ("groups.no-external-members", G),
+        ("groups.owned", "g2"),
+        ("login-warnings.none-suspicious", G),
+        ("login-warnings.second-step-kept", G),
+        ("mobile-devices.protected", "m1"),
+        ("policies.drive-publishing", G),
+        ("policies.drive-sharing", G),
+        ("policies.no-auto-forwarding", G),
+        ("policies.password-length", G),
+        ("policies.second-step-enforced", G),
+        ("policies.session-length", G),
+        ("sign-ins.second-step", G),
+        ("tokens.scopes-limited", "2"),
+        ("users.in-use", "4"),
+        ("users.second-step-enforced", "2"),
+        ("users.second-step-enrolled", "2"),
+    }
+    told = {finding.check: finding.reason for finding in findings}
+    assert "1 of 2 are not: /Sales: off" in told[f"{G}.policies.second-step-enforced"]
+    assert "/: NO_TELEPHONY" in told[f"{G}.policies.second-step-factors"]
+    asked = [
+        (line["op"], json.dumps(line["params"]), line["tokenIn"])
+        for reading in readings
+        for line in reading.ledger.lines
+        if line["op"] != "collector:clock"
+    ]
+    assert len(asked) == len(set(asked)), "nothing is asked twice in a run"
+
+
+def test_only_the_vendors_own_address_has_further_hosts() -> None:
+    site = Site(G, "https://admin.googleapis.com")
+    assert site.address("/v1/policies") == "https://cloudidentity.googleapis.com"
+    assert site.address("/admin/directory/v1/users") == "https://admin.googleapis.com"
+    assert Site(G, "https://gateway.example.org").address("/v1/policies") == "https://gateway.example.org"
+    assert Site("okta", "https://admin.googleapis.com").address("/v1/policies") == "https://admin.googleapis.com"
+
+
+@pytest.fixture(scope="module")
+def pem() -> str:
+    """A private key."""
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def key_file(pem: str, token_uri: str) -> str:
+    """The key of a service account, as Google gives it."""
+    return json.dumps(
+        {
+            "type": "service_account", "project_id": "p", "private_key_id": "k1", "private_key": pem,
+            "client_email": "reader@p.iam.gserviceaccount.com", "client_id": "1", "token_uri": token_uri,
+        }
+    )  # fmt: skip
+
+
+def delegated(google: GoogleWorld, pem: str) -> Delegated:
+    post = poster(open_session(G, workers=1), 5.0)
+    key = Secret(key_file(pem, f"{google.origin}/token"))
+    return Delegated(key, subject="auditor@example.org", scopes=SCOPES, post=post)
+
+
+def test_a_run_is_sealed_and_reperformed_in_the_name_of_a_user(google: GoogleWorld, tmp_path: Path, pem: str) -> None:
+    claims: list[dict[str, Any]] = []
+
+    def token(request: Request) -> Reply:
+        assertion = parse_qs(request.body.decode())["assertion"][0]
+        part = assertion.split(".")[1]
+        claims.append(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
+        return Reply(body={"access_token": google.token, "expires_in": 3600, "token_type": "Bearer"})
+
+    google.faults["/token"] = lambda request, number: token(request)
+    office = Office(tmp_path / "office", google.origin)
+    (office.folder / "key.json").touch(mode=0o600)
+    (office.folder / "key.json").write_text(key_file(pem, f"{google.origin}/token"))
+    text = office.config.read_text()
+    declared = (
+        f"connections: [{{name: acme, kind: {G}, base_url: {google.origin}, service_account: file:key.json, "
+        "subject: auditor@example.org}]\n"
+    )
+    office.config.write_text(re.sub(r"^connections:\n(  .*\n)+", declared, text, flags=re.MULTILINE))
+    said = office.run("--json")
+    assert said.code == 1, said.err
+    assert said.json["counts"]["UNKNOWN"] == said.json["counts"]["ERROR"] == 0
+    assert [(claim["sub"], claim["scope"]) for claim in claims] == [("auditor@example.org", " ".join(SCOPES))]
+    with office.sealed() as run:
+        callers = {line["caller"] for line in run.replies()}
+    assert callers == {"service account reader@p.iam.gserviceaccount.com for auditor@example.org"}
+    stored = b"".join(files_of(office.store).values())
+    assert google.token.encode() not in stored
+    assert b"PRIVATE KEY" not in stored
+    assert office.verify().ok
+    again = office.rerun()
+    assert again.code == 0, again.err
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "detail"),
+    [
+        (Reply(401, {"error": "unauthorized_client", "error_description": "00-example-token"}), "unauthenticated", "unauthorized_client"),
+        (Reply(200, {"expires_in": 1}), "unauthenticated", "200"),
+        (Reply(200, {"access_token": "a b", "expires_in": 1}), "unauthenticated", "cannot be sent"),
+        (Reply(400, b"00-example-token"), "unauthenticated", "400"),
+        (Reply(302, b"", {"Location": "https://elsewhere.example.org/"}), "unauthenticated", "302"),
+        (Reply(429, {}), "throttled", "429"),
+        (Reply(503, {}), "server-error", "503"),
+    ],
+)  # fmt: skip
+def test_a_token_that_is_not_given_says_why_and_nothing_secret(
+    google: GoogleWorld, pem: str, reply: Reply, kind: str, detail: str
+) -> None:
+    google.faults["/token"] = lambda request, number: reply
+    with pytest.raises(NoCredentialError, match=detail) as caught:
+        delegated(google, pem).headers()
+    assert caught.value.kind == kind
+    assert "00-example-token" not in caught.value.detail
+    assert len(google.requests) == 1, "tried again by nobody but the one place that retries"
+
+
+def test_a_token_is_kept_until_it_is_refused(google: GoogleWorld, pem: str) -> None:
+    google.faults["/token"] = lambda request, number: Reply(body={"access_token": f"t{number}", "expires_in": 3600})
+    held = delegated(google, pem)
+    assert held.headers() == held.headers() == {"Authorization": "Bearer t1"}
+    held.refused()
+    assert held.headers() == {"Authorization": "Bearer t2"}
+
+
+def test_an_expired_token_in_mid_run_is_fetched_anew(google: GoogleWorld, pem: str) -> None:
+    google.faults["/token"] = lambda request, number: Reply(body={"access_token": google.token, "expires_in": 1})
+    site = Site(G, google.origin, credential=delegated(google, pem), session=open_session(G, workers=1))
+    reading = google.read_source(plugins.load().sources[f"{G}.users"], site=site)
+    assert reading.shard.population.proven
+    assert sum(request.path == "/token" for request in google.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("no json", "not the key of a Google service account"),
+        ("{}", "not the key"),
+        ('{"type": "authorized_user", "client_id": "hush"}', "not the key"),
+        ("[]", "not the key"),
+    ],
+)
+def test_what_is_no_key_is_refused_without_a_word_of_it(text: str, match: str) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        Delegated(Secret(text), subject="a@example.org", scopes=SCOPES, post=lambda url, form: (200, b""))
+    assert "hush" not in str(caught.value)
+
+
+def test_a_key_that_would_send_its_statement_unencrypted_is_refused(pem: str) -> None:
+    key = Secret(key_file(pem, "http://oauth2.example.org/token"))
+    with pytest.raises(ConfigError, match="is not https"):
+        Delegated(key, subject="a@example.org", scopes=SCOPES, post=lambda url, form: (200, b""))
+
+
+def test_permissions_only_read_but_for_the_one_that_is_told() -> None:
+    library = plugins.load()
+    told = {scope for dataset in SOURCES for scope in library.sources[dataset].permissions}
+    beyond = {scope for scope in told if not scope.endswith(".readonly")}
+    assert beyond == {"https://www.googleapis.com/auth/admin.directory.user.security"}
+    assert set(SCOPES) == told - beyond
+    docs = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text("utf8")
+    assert [line.strip() for line in docs.splitlines() if line.startswith("    https://www.googleapis.com/auth/")] == list(
+        SCOPES
+    )
+
+
+@pytest.mark.parametrize("dataset", SOURCES)
+def test_examples_hold_only_what_a_source_yields(google: GoogleWorld, dataset: str) -> None:
+    """The world's replies conform to the description; what stands in an example and in no reply was invented."""
+    rows: list[Any] = [json.loads(json.dumps(row)) for row in google.read(dataset).rows]
+    if dataset == f"{G}.policies":  # a setting's value is an object of its own, and the description leaves it open
+        values = {name: value for row in rows for name, value in row["setting"]["value"].items()}
+        rows = [{**row, "setting": {**row["setting"], "value": values}} for row in rows]
+    checks = {check.id: check for check in plugins.load().checks.values() if check.id.startswith(f"{G}.")}
+    problems, used = [], 0
+    for example in examples.load(Path(__file__).parent, checks):
+        check = checks[example.check]
+        for name, given in zip(check.datasets, example.rows, strict=True):
+            for row in ([given] if check.each else given) if name == dataset else ():
+                used += 1
+                problems += [f"{example.check}: {text}" for text in _differences(row, rows, dataset)]
+    assert not problems, "\n".join(sorted(set(problems)))
+    assert used
