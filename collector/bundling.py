@@ -246,8 +246,19 @@ def reports(
         **({"not-reperformable.json": orjson.dumps(told)} if lost else {}),
         "index.html": page.render(data).encode(),
         "report.json": json_.render(data).encode(),
-        "findings.csv": _table(data.findings, ("check", "resource", "scope", "outcome", "reason", "replies")),
-        "controls.csv": _table(data.controls, ("framework", "edition", "id", "title", "result", "reason")),
+        "findings.csv": _table(
+            data.findings, ("check", "resource", "scope", "outcome", "reason", "replies", "grade", "standing")
+        ),
+        "controls.csv": _table(
+            data.controls, ("framework", "edition", "id", "title", "result", "reason", "evidence", "standing", "waived")
+        ),
+        "statements.csv": _table(
+            data.attachments,
+            ("leaf", "title", "by", "role", "words", "from", "to", "effective", "recordedOn", "validUntil", "flags"),
+        ),
+        "waivers.csv": _table(
+            data.waivers, ("leaf", "state", "check", "resource", "scope", "until", "reason", "by", "ticket")
+        ),
         "gaps.csv": _table(data.gaps, ("dataset", "scope", "kind", "reason", "operation")),
     }
 

@@ -196,7 +196,8 @@ def controls(arguments: Arguments, config: Config | None) -> int:
         return 0
     for row in rows:
         before = ", ".join(f"{one['id']} ({one['edition']}, {words(one)})" for one in row["formerly"])
-        print(f"{row['framework']} {row['edition']} {row['id']}  {row['title']}" + (f"  formerly {before}" if before else ""))
+        told = f"  formerly {before}" if before else ""
+        print(f"{row['framework']} {row['edition']} {row['id']}  {row['title']}{told}")
         if arguments.id:
             for term in ("method", "ask", "documents", "checks"):
                 told = ", ".join(row[term]) if isinstance(row[term], list) else row[term]

@@ -120,24 +120,24 @@ class SqlWorld(World):
         self.name, self.endpoint = self._real.name, self._real.endpoint
         self._pool = ThreadPoolExecutor(4)
 
+    def read(self, dataset: str) -> Reading:
+        """Run the source of ``dataset``."""
+        return self.read_source(_library().sources[dataset])
+
     def read_source(self, source: Source) -> Reading:
-        """Run a source that a test made."""
+        """Run a source, perhaps one that a test made."""
         self._sources[source.id] = source
         ledger = MemoryLedger()
-        return self._read(source, LiveWire(Task(source.id, self.kind), ledger), self._retry(), ledger)
+        wire = LiveWire(Task(source.id, self.kind), ledger, source.redactions)
+        return self._read(source, wire, Retry(attempts=self.attempts, base_s=0.001, cap_s=0.01), ledger)
 
     def replay(self, reading: Reading) -> Reading:
         """Run the same source again from what was recorded."""
         task = reading.shard.task
-        if task.dataset not in self._sources:
-            return super().replay(reading)
         wire = ReplayWire(task, reading.ledger.lines, reading.ledger.objects.__getitem__)
         again = self._read(self._sources[task.dataset], wire, Retry(self.attempts, waits=False), reading.ledger)
         again.unused = wire.unused()
         return again
-
-    def _retry(self) -> Retry:
-        return Retry(attempts=self.attempts, base_s=0.001, cap_s=0.01)
 
     def ask(self, sql: str, params: Any, limits: Limits) -> Any:
         """The server's answer, or that of a fault."""
@@ -148,10 +148,14 @@ class SqlWorld(World):
         return self._real.ask(sql, params, limits)
 
     def connect(self, wire: Wire, retry: Retry) -> Sql:
-        declared = self._sources.get(wire.task.dataset) or plugins.load().sources[wire.task.dataset]
-        wire.permissions = frozenset(declared.permissions)
+        wire.permissions = frozenset(self._sources[wire.task.dataset].permissions)
         server = self if wire.live else None
         return Sql(wire, self.kind, server, retry=retry, limits=self.limits, pool=self._pool if wire.live else None)
+
+
+@cache
+def _library() -> plugins.Library:
+    return plugins.load()
 
 
 @cache
@@ -162,7 +166,7 @@ def _authority() -> Authority:
 def _certificate(folder: Path, owner: str) -> Path:
     """Certificate and key of ``localhost`` in the folder; the file of the roots."""
     authority = _authority()
-    leaf = authority.leaf("localhost", "127.0.0.1")
+    leaf = authority.leaf("localhost")
     (folder / "server.crt").write_bytes(leaf.pem + authority.intermediate.pem)
     (folder / "server.key").write_bytes(leaf.key_pem)
     (folder / "roots.pem").write_bytes(authority.root.pem)

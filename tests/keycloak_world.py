@@ -62,7 +62,7 @@ class KeycloakWorld(HttpWorld):
         self.route(A, self._of(lambda realm, request: Reply(body=realm["settings"])))
         self.route(f"{A}/users/count", self._of(lambda realm, request: Reply(body=len(realm.get("users", [])))))
         for path, name in listed.items():
-            self.route(f"{A}/{path}", self._of(lambda realm, request, name=name: self._part(realm.get(name, []), request)))
+            self.route(f"{A}/{path}", self._of(lambda realm, asked, name=name: self._part(realm.get(name, []), asked)))
         for path, name in whole.items():
             self.route(f"{A}/{path}", self._of(lambda realm, request, name=name: Reply(body=realm.get(name, []))))
         self._below("users/{id}/credentials", "credentials", "id", [])

@@ -91,17 +91,21 @@ def same(world: LdapWorld, reading: Reading, source: Source | None = None, **opt
     assert (again.shard.population, again.unused) == (reading.shard.population, [])
 
 
-SUDO = """
-attributetype ( 1.3.6.1.4.1.15953.9.1.1 NAME 'sudoUser' EQUALITY caseExactMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
-attributetype ( 1.3.6.1.4.1.15953.9.1.3 NAME 'sudoCommand' EQUALITY caseExactMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
-attributetype ( 1.3.6.1.4.1.15953.9.1.5 NAME 'sudoOption' EQUALITY caseExactMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
-objectclass ( 1.3.6.1.4.1.15953.9.2.1 NAME 'sudoRole' SUP top STRUCTURAL MUST cn MAY ( sudoUser $ sudoCommand $ sudoOption $ description ) )
-"""
+SUDO = "".join(
+    f"attributetype ( 1.3.6.1.4.1.15953.9.1.{number} NAME '{name}' EQUALITY caseExactMatch\n"
+    "  SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )\n"
+    for number, name in ((1, "sudoUser"), (3, "sudoCommand"), (5, "sudoOption"))
+) + (
+    "objectclass ( 1.3.6.1.4.1.15953.9.2.1 NAME 'sudoRole' SUP top STRUCTURAL MUST cn\n"
+    "  MAY ( sudoUser $ sudoCommand $ sudoOption ) )\n"
+)
 """The part of sudo's schema that is read."""
 
 
 class Slapd(LdapWorld):
     """OpenLDAP with the overlays ppolicy and lastbind, StartTLS and ldaps under an authority of its own."""
+
+    suffix = LdapWorld.base
 
     def __init__(self, folder: Path, tmp: Path) -> None:
         super().__init__(tmp)
@@ -110,7 +114,9 @@ class Slapd(LdapWorld):
         self.rules = "access to attrs=userPassword by * auth\naccess to * by * read\n"
         """Who may see what."""
         self.options = ""
-        """Of the database, or global where they may stand there."""
+        """Further settings of the database."""
+        self.refusals = ""
+        """Further settings of the server."""
         self._process: subprocess.Popen[bytes] | None = None
         authority = Authority()
         leaf = authority.leaf("localhost")
@@ -129,7 +135,8 @@ class Slapd(LdapWorld):
         return f"ldaps://localhost:{self.tls_port}"
 
     def load(self, ldif: str) -> None:
-        """Fill the directory, emptied before; it must not be running."""
+        """Fill the directory, emptied before; it is stopped for that."""
+        self.stop()
         data = self.folder / "data"
         shutil.rmtree(data, ignore_errors=True)
         data.mkdir()
@@ -144,10 +151,11 @@ class Slapd(LdapWorld):
             f"{schemas}include /etc/ldap/schema/nis.schema\n{SUDO}"
             "modulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload ppolicy\nmoduleload lastbind\n"
             f"pidfile {self.folder}/slapd.pid\nargsfile {self.folder}/slapd.args\n"
-            f"TLSCertificateFile {self.folder}/server.pem\nTLSCertificateKeyFile {self.folder}/server.key\n"
-            f"database mdb\nsuffix {self.base}\nrootdn cn=root,{self.base}\nrootpw \"{PASSWORD}\"\n"
+            f"{self.refusals}TLSCertificateFile {self.folder}/server.pem\n"
+            f"TLSCertificateKeyFile {self.folder}/server.key\n"
+            f"database mdb\nsuffix {self.suffix}\nrootdn cn=root,{self.suffix}\nrootpw \"{PASSWORD}\"\n"
             f"directory {self.folder}/data\nmaxsize 67108864\nindex objectClass eq\n"
-            f"overlay ppolicy\nppolicy_default cn=default,ou=policies,{self.base}\noverlay lastbind\n"
+            f"overlay ppolicy\nppolicy_default cn=default,ou=policies,{self.suffix}\noverlay lastbind\n"
             f"{self.options}\n{self.rules}"
         )
 
@@ -172,7 +180,8 @@ class Slapd(LdapWorld):
     def modify(self, ldif: str) -> None:
         """Change it as its administrator."""
         tool = program("ldapmodify", "ldap-utils")
-        command = [tool, "-x", "-c", "-H", f"ldap://127.0.0.1:{self.port}", "-D", f"cn=root,{self.base}", "-w", PASSWORD]
+        url, root = f"ldap://127.0.0.1:{self.port}", f"cn=root,{self.suffix}"
+        command = [tool, "-x", "-c", "-H", url, "-D", root, "-w", PASSWORD]
         done = subprocess.run(command, input=ldif.encode(), capture_output=True, timeout=30)
         assert done.returncode == 0, done.stderr.decode()
 

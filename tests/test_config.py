@@ -560,7 +560,7 @@ def test_there_are_enough_kinds_of_wrong() -> None:
 NEXT = [
     ("plugins:", "plugin:", "did you mean plugins?"),
     ("kind: host", "kind: hots", "did you mean host?"),
-    ("kind: host", "kind: zzz", "use a known value: aws, entra, github"),
+    ("kind: host", "kind: zzz", "use a known value: active-directory, aws, entra"),
     ("version: 1", "version: 2", "use the value 1"),
     ('id: "123456789012"', "id: 123456789012", "put the value in quotes"),
     ("workers: 2", "workers: 0", "use a value from 1 to 256"),

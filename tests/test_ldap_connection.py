@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from collector.api import Ldap, Row, Source, source
+from collector.config import LdapConnection, load
 from collector.connect import ldap as ldap_module
 from collector.connect.ldap import JSON, Directory, Session
 from collector.connect.wire import Answer
 from collector.directory import NEVER, escaped, filetime, generalized, interval, sid
+from collector.errors import ConfigError
 from collector.model import Unavailable
-from collector.secrets import Secret
+from collector.secrets import Secret, SecretRef
 from tests.ldap_servers import PASSWORD, LdapWorld, Slapd, same
 from tests.servers import free_port, peer
 from tests.worlds import LIMITS, Reading
@@ -396,6 +398,60 @@ def test_a_page_lost_half_way_is_not_asked_for_in_another_session(
 def test_an_oversized_page_is_a_gap(ldap: Slapd) -> None:
     reading = ldap.read_source(listing(), limits=replace(LIMITS, max_reply_bytes=100))
     assert gap(reading) == ("oversized", "ldap:search got no usable reply: the page is larger than 100 bytes")
+
+
+CONFIG = """\
+version: 1
+organisation: Example Ltd
+store: {path: evidence, origin: log.example.org/a}
+key: {file: a.key, passphrase: env:PASS}
+connections:
+  - name: corp
+    kind: active-directory
+    url: ldaps://dc1.corp.example/
+    base: DC=corp,DC=example
+    bind_dn: auditor@corp.example
+    password: env:LDAP
+    roots: roots.pem
+    timeout_s: 5
+"""
+
+
+def test_a_directory_is_configured(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG)
+    (found,) = load(path).connections
+    assert found == LdapConnection(
+        "corp", "active-directory", "ldaps://dc1.corp.example", "DC=corp,DC=example", "auditor@corp.example",
+        SecretRef("env", "LDAP"), False, tmp_path / "roots.pem", 5.0,
+    )  # fmt: skip
+    for url in ("ldap://dc1.corp.example:1389\n    start_tls: true", "ldap://localhost", "ldap://127.0.0.1:1389"):
+        path.write_text(CONFIG.replace("ldaps://dc1.corp.example/", url))
+        assert load(path).connections
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("ldaps://dc1", "ldap://dc1", "connections[0].url: would send the password unencrypted"),
+        ("ldaps://dc1.corp.example/", "ldaps://dc1\n    start_tls: true", "start_tls: ldaps has TLS"),
+        ("ldaps://dc1", "ldaps://auditor:secret@dc1", "connections[0].url: holds a user name or password"),
+        ("ldaps://dc1.corp.example/", "https://dc1.corp.example/", "connections[0].url: "),
+        ("ldaps://dc1.corp.example/", "ldaps://dc1.corp.example/dc=x", "connections[0].url: "),
+        ("ldaps://dc1.corp.example/", "ldaps://:636", "connections[0].url: names no host"),
+        ("    bind_dn: auditor@corp.example\n", "", "connections[0]: bind_dn is missing"),
+        ("password: env:LDAP", "password: hunter2", "connections[0].password: a literal value stands"),
+        ("DC=corp,DC=example", "corp.example", "connections[0].base: "),
+    ],
+)
+def test_a_directory_that_is_wrongly_configured(tmp_path: Path, old: str, new: str, told: str) -> None:
+    path = tmp_path / "config.yaml"
+    assert old in CONFIG
+    path.write_text(CONFIG.replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert told in caught.value.what
+    assert "hunter2" not in str(caught.value)
 
 
 def test_only_searches_can_be_asked() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from collector.api import Ldap, Record, Row, Verdict, check, days_between, fail, ok, skip, source
+from collector.api import Ldap, Personal, Record, Row, Verdict, check, days_between, fail, ok, skip, source
 from collector.directory import NEVER, filetime, generalized
 
 DISABLED = 0x2
@@ -39,6 +39,7 @@ WITNESSES = {
     key="dn",
     per="connection",
     permissions=tuple(f"read {name}" for name in (*ATTRIBUTES, *WITNESSES)),
+    personal=(Personal("active-directory:search", "email", json="entries[].attributes.mail"),),
 )
 def users(directory: Ldap) -> Iterator[Row]:
     """Every user object of the domain, disabled ones and service accounts included; no computers, no contacts.

@@ -7,6 +7,7 @@ from typing import Any
 from collector.api import (
     Field,
     Http,
+    Personal,
     Record,
     Redaction,
     Row,
@@ -43,6 +44,7 @@ DEFINITIONS = "/v1.0/identityGovernance/accessReviews/definitions"
         Redaction(f"entra:GET {DEFINITIONS}", "texts and names are not needed", json=f"value[].{name}")
         for name in ("descriptionForAdmins", "descriptionForReviewers", "createdBy.displayName")
     ),
+    personal=(Personal(f"entra:GET {DEFINITIONS}", "email", json="**.userPrincipalName"),),
 )
 def access_reviews(entra: Http) -> Iterator[Row]:
     """Every access review that is set up, with its settings; needs Entra ID P2 or Governance."""
@@ -63,6 +65,7 @@ def access_reviews(entra: Http) -> Iterator[Row]:
         )
         for name in ("reviewedBy", "appliedBy", "principal")
     ),
+    personal=(Personal(f"entra:GET {DEFINITIONS}*", "email", json="**.userPrincipalName"),),
 )
 def access_review_rounds(entra: Http) -> Iterator[Row]:
     """Every round of an access review that is open or ended in the last 366 days, with its decisions."""

@@ -7,6 +7,7 @@ from collector.api import (
     Field,
     GapKind,
     Http,
+    Personal,
     Record,
     Row,
     Unavailable,
@@ -27,7 +28,13 @@ FIELDS = (
 """Asked for by name: telephone and card numbers of devices and names of people are never sent."""
 
 
-@source("entra.devices", key="id", per="connection", permissions=("DeviceManagementManagedDevices.Read.All",))
+@source(
+    "entra.devices",
+    key="id",
+    per="connection",
+    permissions=("DeviceManagementManagedDevices.Read.All",),
+    personal=(Personal("entra:GET /v1.0/deviceManagement/*", "email", json="value[].userPrincipalName"),),
+)
 def devices(entra: Http) -> Iterator[Row]:
     """Every device enrolled in Intune; devices that are not enrolled are in no list."""
     yield from entra.pages(

@@ -5,12 +5,11 @@ from datetime import timedelta
 
 from collector.api import (
     Field,
-    GapKind,
     Http,
+    Personal,
     Record,
     Redaction,
     Row,
-    Unavailable,
     Verdict,
     check,
     fail,
@@ -21,7 +20,10 @@ from collector.api import (
 from collector.model import stamp
 
 DAYS = 30
-"""How long a tenant with Entra ID P1 keeps its logs; one without keeps them for 7 days."""
+"""How long a tenant with Entra ID P1 keeps its logs."""
+
+DAYS_WITHOUT = 7
+"""How long one without keeps them."""
 
 CATEGORIES = ("ApplicationManagement", "Policy", "RoleManagement")
 
@@ -39,7 +41,7 @@ PREMIUM = ("AAD_PREMIUM", "AAD_PREMIUM_P2")
     "entra.directory-audits",
     key="id",
     per="connection",
-    permissions=("AuditLog.Read.All",),
+    permissions=("AuditLog.Read.All", "Organization.Read.All"),
     kind="period",
     redactions=tuple(
         Redaction("entra:GET /v1.0/auditLogs/directoryAudits", "who acted is told by id and user name", json=path)
@@ -48,15 +50,27 @@ PREMIUM = ("AAD_PREMIUM", "AAD_PREMIUM_P2")
             "value[].targetResources[].displayName", "value[].additionalDetails[].value",
         )
     ),
+    personal=(
+        Personal("entra:GET /v1.0/auditLogs/directoryAudits", "email", json="**.userPrincipalName"),
+    ),
 )  # fmt: skip
 def directory_audits(entra: Http) -> Iterator[Row]:
-    """Events of the 30 days before the collection: changes to roles, policies and applications.
+    """Events of the 30 days before the collection, 7 without Entra ID P1: changes to roles, policies and applications.
 
-    Each kind is asked for on its own; both ends of the period are named, so that the list ends. A tenant without
-    Entra ID P1 keeps 7 days only, which the reply does not tell: the checks look at its licences.
+    A tenant without Entra ID P1 keeps no more, which the log does not tell, so the products subscribed to are asked
+    first. Each kind of event is asked for on its own; both ends of the period are named, so that the list ends.
     """
+    products = list(entra.pages("/v1.0/subscribedSkus", rows="value", pager=Field("@odata.nextLink")))
+    plans = {
+        plan["servicePlanName"]
+        for product in products
+        if product["capabilityStatus"] == "Enabled"
+        for plan in product["servicePlans"]
+        if plan["provisioningStatus"] == "Success"
+    }
     now = entra.now()
-    period = f"activityDateTime ge {stamp(now - timedelta(days=DAYS))} and activityDateTime le {stamp(now)}"
+    since = now - timedelta(days=DAYS if plans & set(PREMIUM) else DAYS_WITHOUT)
+    period = f"activityDateTime ge {stamp(since)} and activityDateTime le {stamp(now)}"
     for category in CATEGORIES:
         yield from entra.pages(
             "/v1.0/auditLogs/directoryAudits",
@@ -79,6 +93,7 @@ def directory_audits(entra: Http) -> Iterator[Row]:
             "deviceDetail.displayName", "deviceDetail.deviceId",
         )
     ),
+    personal=(Personal("entra:GET /v1.0/auditLogs/signIns", "email", json="value[].userPrincipalName"),),
 )  # fmt: skip
 def legacy_sign_ins(entra: Http) -> Iterator[Row]:
     """Sign-ins of users in the 30 days before the collection, by clients that know no second factor; needs Entra ID P1.
@@ -96,40 +111,19 @@ def legacy_sign_ins(entra: Http) -> Iterator[Row]:
         )
 
 
-def _whole(licences: Iterator[Record]) -> None:
-    """Nothing, if the tenant keeps its log for the whole period.
-
-    Raises:
-        Unavailable: it is not known to (kind ``unproven``).
-    """
-    plans = {
-        plan["servicePlanName"]
-        for product in licences
-        if product["capabilityStatus"] == "Enabled"
-        for plan in product["servicePlans"]
-        if plan["provisioningStatus"] == "Success"
-    }
-    if not plans & set(PREMIUM):
-        reason = f"the tenant has no Entra ID P1, so that what it keeps of the {DAYS} days may be 7 days"
-        raise Unavailable(GapKind.UNPROVEN, reason)
-
-
 @check(
     "entra.directory-audits.roles-by-activation",
     title="Entra roles are given through Privileged Identity Management",
     severity="high",
-    over=("entra.directory-audits", "entra.licences"),
+    over=("entra.directory-audits",),
 )
-def roles_by_activation(
-    events: Iterator[Record], licences: Iterator[Record], *, max_direct: int = 0, service: str = "MS-PIM"
-) -> Verdict:
+def roles_by_activation(events: Iterator[Record], *, max_direct: int = 0, service: str = "MS-PIM") -> Verdict:
     """In the period at most ``max_direct`` roles were given by another way than by ``service``.
 
     Source: List directoryAudits (``activityDisplayName`` Add member to role, ``loggedByService`` Core Directory,
     ``initiatedBy``, ``result``). Roles given to applications and through groups are not among them.
     Remedy: show the approval of each, and make the holder eligible instead.
     """
-    _whole(licences)
     given = [
         item
         for item in events
@@ -150,11 +144,10 @@ def roles_by_activation(
     "entra.directory-audits.policies-kept",
     title="No conditional access policy was deleted",
     severity="medium",
-    over=("entra.directory-audits", "entra.licences"),
+    over=("entra.directory-audits",),
 )
 def policies_kept(
     events: Iterator[Record],
-    licences: Iterator[Record],
     *,
     activities: tuple[str, ...] = ("Delete conditional access policy", "Disable Strong Authentication"),
     max_events: int = 0,
@@ -165,7 +158,6 @@ def policies_kept(
     against an approved change. A policy that was loosened and stayed on is not seen.
     Remedy: show the approved change for each event.
     """
-    _whole(licences)
     found = [
         f"{item['activityDisplayName']} on {item['activityDateTime']}"
         for item in events

@@ -7,6 +7,7 @@ from collector.api import (
     Field,
     GapKind,
     Http,
+    Personal,
     Record,
     Redaction,
     Row,
@@ -37,6 +38,7 @@ NEVER = 2147483647
             "marketingNotificationEmails[]",
         )
     ),
+    personal=(Personal("entra:GET /v1.0/organization", "email", json="**.technicalNotificationMails"),),
 )  # fmt: skip
 def organisation(entra: Http) -> Iterator[Row]:
     """One record: the tenant."""
@@ -47,12 +49,6 @@ def organisation(entra: Http) -> Iterator[Row]:
 def domains(entra: Http) -> Iterator[Row]:
     """Every domain of the tenant, verified or not."""
     yield from entra.pages("/v1.0/domains", rows="value", pager=Field("@odata.nextLink"))
-
-
-@source("entra.licences", key="id", per="connection", permissions=("Organization.Read.All",))
-def licences(entra: Http) -> Iterator[Row]:
-    """Every product the tenant subscribes to, with its service plans."""
-    yield from entra.pages("/v1.0/subscribedSkus", rows="value", pager=Field("@odata.nextLink"))
 
 
 @check(

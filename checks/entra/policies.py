@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from collector.api import Http, Record, Redaction, Row, Verdict, check, fail, ok, skip, source
+from collector.api import Http, Record, Row, Verdict, check, fail, ok, skip, source
 
 RESTRICTED_GUEST = "2af84b1e-32c8-42b7-82bc-daa82404023b"
 LIMITED_GUEST = "10dae51f-b6af-4016-8d66-8c2a99b929b3"
@@ -27,15 +27,7 @@ def security_defaults(entra: Http) -> Iterator[Row]:
     yield {"Id": "security-defaults", **entra.get("/v1.0/policies/identitySecurityDefaultsEnforcementPolicy")}
 
 
-@source(
-    "entra.admin-consent",
-    key="Id",
-    per="connection",
-    permissions=("Policy.Read.All",),
-    redactions=(
-        Redaction("entra:GET /v1.0/policies/adminConsentRequestPolicy", "not needed", json="reviewers[].queryRoot"),
-    ),
-)
+@source("entra.admin-consent", key="Id", per="connection", permissions=("Policy.Read.All",))
 def admin_consent(entra: Http) -> Iterator[Row]:
     """One record: whether users can ask an administrator for an application, and who decides."""
     yield {"Id": "admin-consent", **entra.get("/v1.0/policies/adminConsentRequestPolicy")}

@@ -7,6 +7,7 @@ from collector.api import (
     Field,
     GapKind,
     Http,
+    Personal,
     Record,
     Redaction,
     Row,
@@ -35,6 +36,7 @@ from collector.api import (
             json="value[].userDisplayName",
         ),
     ),
+    personal=(Personal("entra:GET /v1.0/reports/*", "email", json="value[].userPrincipalName"),),
 )
 def registrations(entra: Http) -> Iterator[Row]:
     """Every user in the registration report, with the methods registered; needs Entra ID P1, a day late."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from collector.api import (
     Field,
     Http,
+    Personal,
     Record,
     Redaction,
     Row,
@@ -32,6 +33,7 @@ from collector.api import (
             json="value[].userDisplayName",
         ),
     ),
+    personal=(Personal("entra:GET /v1.0/identityProtection/*", "email", json="value[].userPrincipalName"),),
 )
 def risky_users(entra: Http) -> Iterator[Row]:
     """Every user for whom a risk was ever found, settled or not; needs Entra ID P2."""

@@ -7,6 +7,7 @@ from typing import Any
 from collector.api import (
     Field,
     Http,
+    Personal,
     Record,
     Row,
     Verdict,
@@ -26,7 +27,16 @@ FIELDS = (
 """Asked for by name, so that names, telephones and addresses of people are never sent."""
 
 
-@source("entra.users", key="id", per="connection", permissions=("User.Read.All",))
+@source(
+    "entra.users",
+    key="id",
+    per="connection",
+    permissions=("User.Read.All",),
+    personal=(
+        Personal("entra:GET /v1.0/users", "email", json="value[].userPrincipalName"),
+        Personal("entra:GET /v1.0/users", "email", json="value[].mail"),
+    ),
+)
 def users(entra: Http) -> Iterator[Row]:
     """Every user of the tenant, members and guests, enabled or not; deleted ones are in no list."""
     yield from entra.pages(
@@ -42,7 +52,13 @@ def user_count(entra: Http) -> Iterator[Row]:
     yield {"Id": "user-count", "listUser": {"@odata.count": counted["@odata.count"]}}
 
 
-@source("entra.user-activity", key="id", per="connection", permissions=("AuditLog.Read.All", "User.Read.All"))
+@source(
+    "entra.user-activity",
+    key="id",
+    per="connection",
+    permissions=("AuditLog.Read.All", "User.Read.All"),
+    personal=(Personal("entra:GET /v1.0/users", "email", json="value[].userPrincipalName"),),
+)
 def user_activity(entra: Http) -> Iterator[Row]:
     """Every user of the tenant with the time of the last sign-in; needs Entra ID P1, so that it is apart from the list.
 

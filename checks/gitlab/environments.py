@@ -22,8 +22,10 @@ def environments(gitlab: Http) -> Iterator[Row]:
         if project["archived"]:
             continue
         at, one = "/api/v4/projects/{id}", project["id"]
-        protected = gitlab.attempt_all(f"{at}/protected_environments", id=one, per_page=100)
+        protected = None
         for item in gitlab.pages(f"{at}/environments", id=one, states="available", per_page=100):
+            if protected is None:  # asked once, and only where a row will hold it
+                protected = gitlab.attempt_all(f"{at}/protected_environments", id=one, per_page=100)
             key = f"{project['path_with_namespace']}:{item['name']}"
             yield {"Key": key, **item, "protected_environments": protected}
 

@@ -4,7 +4,21 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
-from collector.api import GapKind, Ldap, Record, Refused, Row, Verdict, check, days_between, fail, ok, skip, source
+from collector.api import (
+    GapKind,
+    Ldap,
+    Personal,
+    Record,
+    Refused,
+    Row,
+    Verdict,
+    check,
+    days_between,
+    fail,
+    ok,
+    skip,
+    source,
+)
 from collector.directory import generalized
 
 LOCKED_FOR_GOOD = "000001010000Z"
@@ -24,6 +38,7 @@ OPTIONAL = ("uid", "mail", "uidNumber", "pwdChangedTime", "pwdAccountLockedTime"
     key="dn",
     per="connection",
     permissions=tuple(f"read {name}" for name in (*ATTRIBUTES, *OPTIONAL)),
+    personal=(Personal("ldap:search", "email", json="entries[].attributes.mail"),),
 )
 def accounts(ldap: Ldap) -> Iterator[Row]:
     """Every entry under the base that is a person or an account: inetOrgPerson, account, posixAccount, and service
@@ -82,7 +97,8 @@ def password_renewed(account: Record, *, as_of: datetime, max_age_days: int = 36
     """The password was set within ``max_age_days`` before the day of collection.
 
     Source: ``pwdChangedTime``; where the password policy never wrote one, ``createTimestamp``. One that is too old, in
-    an account that is locked for good, is skipped. Whether passwords must be renewed at all is for the organisation's rule to say.
+    an account that is locked for good, is skipped. Whether passwords must be renewed at all is for the organisation's
+    rule to say.
     Remedy: have the password changed, or set the limit to the organisation's rule.
     """
     changed = account["pwdChangedTime"]

@@ -143,7 +143,8 @@ def tables_closed_to_public(
 def path_fixed(function: Record) -> Verdict:
     """A function declared SECURITY DEFINER sets its own ``search_path``: no caller can put other objects first.
 
-    Source: pg_proc (``proconfig``). Functions that came with an extension are the matter of its makers. Remedy: ``ALTER FUNCTION ... SET search_path = ...``.
+    Source: pg_proc (``proconfig``). Functions that came with an extension are its makers' matter.
+    Remedy: ``ALTER FUNCTION ... SET search_path = ...``.
     """
     if function["extension"]:
         return skip(f"came with the extension {function['extension']}")

@@ -375,7 +375,8 @@ class Aws(Connection):
         Raises:
             Unavailable: refused, a repeated token, a missing terminal page, or more pages than allowed.
         """
-        marker = id(object())
+        own = object()  # lives as long as the list is read, so that lists within lists have markers of their own
+        marker = id(own)
         ref = 0
         for reply, ref in self._pages(service, operation, region, params):
             self.trail.pages[marker] = ref

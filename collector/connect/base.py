@@ -116,12 +116,27 @@ class Connection:
             Unavailable: when a deferred part was refused; use it for parts the row cannot do without.
         """
         window: deque[tuple[tuple[Any, ...], dict[int, int]]] = deque()
-        for item in items:
-            window.append((item, dict(self.trail.pages)))
-            if len(window) >= WINDOW:
+        broken: Unavailable | None = None
+        rows = iter(items)
+        try:
+            while broken is None:
+                try:
+                    window.append((next(rows), dict(self.trail.pages)))
+                except StopIteration:
+                    break
+                except Unavailable as error:  # the list broke off; what was read before it is kept
+                    broken = error
+                if len(window) >= WINDOW:
+                    yield self._resolved(*window.popleft())
+            while window:
                 yield self._resolved(*window.popleft())
-        while window:
-            yield self._resolved(*window.popleft())
+        finally:
+            for item, _ in window:  # what was asked is on record before the source ends
+                for part in item:
+                    if isinstance(part, Pending):
+                        part.told()
+        if broken:
+            raise broken
 
     def pause(self, wanted_s: float) -> None:
         """Wait before asking again for what the other side is still preparing; not at all in a replay."""

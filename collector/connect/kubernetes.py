@@ -129,6 +129,8 @@ class Cluster(Site):
                     return Answer(response.status, b"", {}, origin, str(GapKind.OVERSIZED), detail)
                 if time.monotonic() > deadline:
                     return _failed(origin, GapKind.TIMEOUT, f"the reply took longer than {self._timeout_s:g} s")
+        except urllib3.exceptions.NewConnectionError as error:  # counts as a time-out to urllib3
+            return _failed(origin, GapKind.UNREACHABLE, _cause(error))
         except urllib3.exceptions.TimeoutError:
             return _failed(origin, GapKind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -254,7 +256,8 @@ class Kubernetes(Http):
         Raises:
             Unavailable: refused, pages of two revisions, a count that does not add up, or too many pages.
         """
-        marker = id(object())
+        own = object()  # lives as long as the list is read, so that lists within lists have markers of their own
+        marker = id(own)
         ref = 0
         for body, ref in self._listed(self._list(path, params, metadata_only), None, absent):
             self.trail.pages[marker] = ref

@@ -337,7 +337,8 @@ class Ldap(Connection):
         """
         request = self._request(filter, (*attributes, *optional), base, scope)
         absent = self._absent(request, optional, witness, None)
-        marker, ref = id(object()), 0
+        own = object()  # lives as long as the list is read, so that lists within lists have markers of their own
+        marker, ref = id(own), 0
         for found, ref in self._pages(request, None):
             self.trail.pages[marker] = ref
             for entry in found:

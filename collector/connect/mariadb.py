@@ -105,9 +105,9 @@ def _value(kind: int, value: Any) -> Any:
 
 
 def _failure(error: pymysql.MySQLError, timeout_s: float) -> Answer:
-    """An error of the server has a number below 2000; above are those of the client, which tell of the network."""
+    """The numbers from 2000 to 2999 are those of the client, which tell of the network; the others are the server's."""
     code, message = (*error.args, "", "")[:2]
-    if isinstance(code, int) and 1000 <= code < 2000 or isinstance(code, int) and code >= 3000:
+    if isinstance(code, int) and (1000 <= code < 2000 or code >= 3000):
         return refused(str(code), str(message))
     if code == 2026:
         return failed(GapKind.REJECTED, "the server does not offer TLS")

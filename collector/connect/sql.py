@@ -242,9 +242,13 @@ def _document(name: str, answer: Answer) -> dict[str, Any]:
         kinds = Retryable if kind in TRANSIENT else Unavailable
         raise kinds(kind, f"{name} got no usable reply: {answer.detail}", name)
     try:
-        return dict(orjson.loads(answer.body))
-    except (orjson.JSONDecodeError, TypeError, ValueError):
-        raise Unavailable(GapKind.MALFORMED, f"the reply to {name} cannot be read", name) from None
+        document = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        document = None
+    wanted = {"error"} if answer.status == REFUSAL else {"rows", "count", "command"}
+    if not isinstance(document, dict) or not wanted <= set(document):
+        raise Unavailable(GapKind.MALFORMED, f"the reply to {name} cannot be read", name)
+    return document
 
 
 def _whole(name: str, document: Mapping[str, Any]) -> list[dict[str, Any]]:

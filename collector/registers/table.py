@@ -11,6 +11,14 @@ from collector.model import Row
 from collector.registers.shape import Fault, Shape, repeated, shape
 
 
+class BrokenError(Exception):
+    """A file breaks off as CSV in the record that begins on this line."""
+
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(what)
+        self.line = line
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
     """What a file held."""
@@ -31,10 +39,10 @@ def read(name: str, raw: bytes) -> Read:
         return Read((), (fault,))
     try:
         return _read(form, file, text)
-    except csv.Error as error:
-        line = _last_line(text)
+    except BrokenError as error:
         what = f"cannot be read as CSV ({error})"
-        return Read((), (Fault(file, line, 0, "", what, "close every quotation mark, and double one inside a cell"),))
+        write = "close every quotation mark, and double one inside a cell"
+        return Read((), (Fault(file, error.line, 0, "", what, write),))
 
 
 def decoded(file: str, raw: bytes) -> tuple[str, Fault | None]:
@@ -101,11 +109,16 @@ def _cells(text: str) -> Iterator[tuple[int, list[str]]]:
     first = text.partition("\n")[0]
     delimiter = ";" if first.count(";") > first.count(",") else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    start = 1
-    for cells in reader:
+    while True:
+        start = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise BrokenError(start, str(error)) from None
         if cells:
             yield start, [cell.strip(" \t") for cell in cells]
-        start = reader.line_num + 1
 
 
 def _header_faults(form: Shape, file: str, line: int, header: list[str]) -> Iterator[Fault]:
@@ -119,14 +132,3 @@ def _header_faults(form: Shape, file: str, line: int, header: list[str]) -> Iter
         if name not in header:
             what = f"the column {name} is missing"
             yield Fault(file, line, 0, "", what, "add it to the first line; its cells may be empty where that is allowed")
-
-
-def _last_line(text: str) -> int:
-    """The line where reading as CSV breaks off."""
-    line = 1
-    try:
-        for line, _ in _cells(text):
-            pass
-    except csv.Error:
-        return line
-    return line

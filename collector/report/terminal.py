@@ -131,8 +131,8 @@ def _controls(console: Console, report: ReportData) -> None:
                 also += f", {row['waived']} of {row['failing']} waived"
             if row.get("standing", row["result"]) != row["result"]:
                 also += f"; stands as {words(row['standing'])}: stale"
-            cells = row["id"], words(row["result"]) + also, words(row["strength"] or "-"), row["title"], _why(row, report)
-            _row(table, *cells, style=row["result"], at=1)
+            result, strength = words(row["result"]) + also, words(row["strength"] or "-")
+            _row(table, row["id"], result, strength, row["title"], _why(row, report), style=row["result"], at=1)
         _print(console, table, 0)
         if silent := len(rows) - len(spoken):
             _line(console, f"  {silent} without a check in this run: a person asks; --format html says what", "dim")
@@ -173,7 +173,8 @@ def _attachments(console: Console, report: ReportData) -> None:
                    "Leaf", "Stands", "Controls", "What", "By", "Dates")  # fmt: skip
     for one in report.attachments[:SHOWN]:
         names = ", ".join(f"{control['framework']} {control['id']}" for control in one["controls"])
-        dates = f"recorded {one['recordedOn']}, effective {day(one['effective'])}, valid until {until(one['validUntil'])}"
+        dates = f"recorded {one['recordedOn']}, effective {day(one['effective'])}"
+        dates += f", valid until {until(one['validUntil'])}"
         dates += "".join(f"; {flag}" for flag in one["flags"])
         by = one["by"] + (f", {one['role']}" if one["role"] else "")
         _row(table, one["leaf"], one["words"], names, one["title"], by, dates)

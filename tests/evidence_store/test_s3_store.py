@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import shutil
 import threading
@@ -357,6 +358,22 @@ def test_nothing_is_erased_under_a_compliance_lock(sealed: Path, bucket: Bucket,
         with pytest.raises(UsageError, match="compliance lock"):
             store.erase([sha256], basis="request 1", approved_by="dpo@example.org")
     assert verify_store(bucket.uri, key=signer.keyid).ok
+
+
+def test_what_people_attach_is_kept_in_the_bucket_and_found_by_another_machine(
+    sealed: Path, bucket: Bucket, signer: FileSigner, ram: Path
+) -> None:
+    content = b"minutes of the review"
+    with Store.open(sealed, signer=signer, remote=bucket) as store:
+        store.withdraw(store.attach({"by": "J. Doe"}, b"a draft"), {"by": "J. Doe", "reason": "signed since"})
+        store.attach({"by": "J. Doe"}, content)
+    found = verify_store(bucket.uri, key=signer.keyid)
+    assert found.ok, found.problems
+    with Store.open(ram / "new", signer=signer, remote=bucket) as store:
+        assert store.attached(hashlib.sha256(content).hexdigest()) == content
+        with pytest.raises(UsageError, match="compliance lock"):
+            store.erase([hashlib.sha256(content).hexdigest()], basis="request 1", approved_by="dpo@example.org")
+    assert verify_store(ram / "new", key=signer.keyid).ok
 
 
 def test_a_crash_between_two_uploads_is_finished_at_the_next_opening(

@@ -66,7 +66,6 @@ KEYS = {
     "entra.domains": ["example.org", "old.example.org", "sso.example.org"],
     "entra.groups": ["g1", "g2", "g3", "g4"],
     "entra.legacy-sign-ins": ["i1", "i2", "i3"],
-    "entra.licences": ["k1", "k2", "k3"],
     "entra.named-locations": ["n1", "n2", "n3"],
     "entra.organisation": ["t1"],
     "entra.permission-grants": ["og1", "og2", "og3"],
@@ -239,13 +238,24 @@ def test_a_list_that_leaves_somebody_out_is_in_dispute(entra: EntraWorld, hidden
     assert again[0].population.basis == ("unproven" if hidden else "count-reconciled")
 
 
-def test_the_period_of_the_logs_is_named_at_both_ends(entra: EntraWorld) -> None:
-    for dataset in ("entra.directory-audits", "entra.legacy-sign-ins"):
-        entra.requests.clear()
-        entra.read(dataset)
-        for request in entra.requests:
-            since, until = re.findall(r"DateTime [gl]e (\S+)", request.query["$filter"])
-            assert instant(until) - instant(since) == timedelta(days=30)
+@pytest.mark.parametrize(
+    ("dataset", "status", "days"),
+    [
+        ("entra.directory-audits", "Enabled", 30),
+        ("entra.directory-audits", "Suspended", 7),
+        ("entra.legacy-sign-ins", "Enabled", 30),
+    ],
+)
+def test_the_period_of_the_logs_is_what_the_tenant_keeps(
+    entra: EntraWorld, dataset: str, status: str, days: int
+) -> None:
+    entra.lists["/subscribedSkus"][0]["capabilityStatus"] = status
+    entra.read(dataset)
+    asked = [request.query["$filter"] for request in entra.requests if "/auditLogs/" in request.path]
+    assert asked
+    for text in asked:
+        since, until = re.findall(r"DateTime [gl]e (\S+)", text)
+        assert instant(until) - instant(since) == timedelta(days=days)
 
 
 def test_the_tenant_is_judged_as_it_is(entra: EntraWorld) -> None:

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from collector import examples, plugins
+from collector import config, examples, plugins
 from collector.connect.credential import NoCredentialError, poster
 from collector.connect.google import SCOPES, Delegated
 from collector.connect.http import Site, open_session
@@ -289,7 +289,11 @@ def test_a_run_is_sealed_and_reperformed_in_the_name_of_a_user(google: GoogleWor
 @pytest.mark.parametrize(
     ("reply", "kind", "detail"),
     [
-        (Reply(401, {"error": "unauthorized_client", "error_description": "00-example-token"}), "unauthenticated", "unauthorized_client"),
+        (
+            Reply(401, {"error": "unauthorized_client", "error_description": "00-example-token"}),
+            "unauthenticated",
+            "unauthorized_client",
+        ),
         (Reply(200, {"expires_in": 1}), "unauthenticated", "200"),
         (Reply(200, {"access_token": "a b", "expires_in": 1}), "unauthenticated", "cannot be sent"),
         (Reply(400, b"00-example-token"), "unauthenticated", "400"),
@@ -297,7 +301,7 @@ def test_a_run_is_sealed_and_reperformed_in_the_name_of_a_user(google: GoogleWor
         (Reply(429, {}), "throttled", "429"),
         (Reply(503, {}), "server-error", "503"),
     ],
-)  # fmt: skip
+)
 def test_a_token_that_is_not_given_says_why_and_nothing_secret(
     google: GoogleWorld, pem: str, reply: Reply, kind: str, detail: str
 ) -> None:
@@ -346,6 +350,40 @@ def test_a_key_that_would_send_its_statement_unencrypted_is_refused(pem: str) ->
         Delegated(key, subject="a@example.org", scopes=SCOPES, post=lambda url, form: (200, b""))
 
 
+@pytest.mark.parametrize(
+    ("entry", "match"),
+    [
+        ("subject: auditor@example.org", "service_account is missing"),
+        ("service_account: file:key.json", "subject is missing"),
+        ("service_account: file:key.json, subject: auditor", "has the wrong form"),
+        ("service_account: '{}', subject: auditor@example.org", "a literal value stands where"),
+        ("service_account: file:key.json, subject: a@example.org, token: env:T", "token: unknown key"),
+        (
+            "service_account: file:key.json, subject: a@example.org, base_url: 'http://gateway.example.org'",
+            "would send the credential unencrypted",
+        ),
+    ],
+)
+def test_a_connection_that_is_not_whole_is_refused(tmp_path: Path, entry: str, match: str) -> None:
+    office = Office(tmp_path / "office", "http://127.0.0.1:1")
+    declared = f"connections: [{{name: acme, kind: {G}, {entry}}}]\n"
+    text = re.sub(r"^connections:\n(  .*\n)+", declared, office.config.read_text(), flags=re.MULTILINE)
+    office.config.write_text(text)
+    with pytest.raises(ConfigError, match=match):
+        config.load(office.config)
+
+
+def test_a_connection_asks_google_itself_with_scopes_that_only_read(tmp_path: Path) -> None:
+    office = Office(tmp_path / "office", "http://127.0.0.1:1")
+    declared = f"connections: [{{name: a, kind: {G}, service_account: env:K, subject: a@example.org, timeout_s: 9}}]\n"
+    text = re.sub(r"^connections:\n(  .*\n)+", declared, office.config.read_text(), flags=re.MULTILINE)
+    office.config.write_text(text)
+    (found,) = config.load(office.config).connections
+    assert isinstance(found, config.HttpConnection)
+    assert found.service_account is not None
+    assert (found.base_url, found.timeout_s, found.service_account.scopes) == ("https://admin.googleapis.com", 9.0, ())
+
+
 def test_permissions_only_read_but_for_the_one_that_is_told() -> None:
     library = plugins.load()
     told = {scope for dataset in SOURCES for scope in library.sources[dataset].permissions}
@@ -353,9 +391,8 @@ def test_permissions_only_read_but_for_the_one_that_is_told() -> None:
     assert beyond == {"https://www.googleapis.com/auth/admin.directory.user.security"}
     assert set(SCOPES) == told - beyond
     docs = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text("utf8")
-    assert [line.strip() for line in docs.splitlines() if line.startswith("    https://www.googleapis.com/auth/")] == list(
-        SCOPES
-    )
+    listed = [line.strip() for line in docs.splitlines() if line.startswith("    https://www.googleapis.com/auth/")]
+    assert listed == list(SCOPES)
 
 
 @pytest.mark.parametrize("dataset", SOURCES)

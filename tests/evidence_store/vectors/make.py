@@ -162,22 +162,15 @@ def good(folder: Path, work: Path) -> Iterator[Vector]:
     clock = Clock(FEBRUARY)
     with history(work / "p256", clock, P) as store:
         sealed(store, folder / "p256", P)
-    clock = Clock(FEBRUARY)
-    Store.create(work / "personal", origin=ORIGIN, signer=A, clock=clock).close()
-    with Store.open(work / "personal", signer=A, clock=clock) as store:
-        run = store.begin({}, b"{}")
-        for number in (0, 1, 2, 1):  # the same answer comes twice
-            body = b'{"name":"person%d","id":%d}' % (number, number)
-            cut = Cut("json", ((8, 17),))
-            spans = run.add_spans(body, cut) if number else {}
-            run.add_reply({"op": "x:Get", "task": "t@p", "sha256": run.add_object(body), **spans})
-        run.close([{"kind": "finding", "check": "c", "resource": "person1", "outcome": "PASS"}], {})
+    with personal(work / "personal", (0, 1, 2)) as store:
         sealed(store, folder / "redacted", redact=True)
         sealed(store, folder / "not-redacted")
+    with personal(work / "twice", (0, 1, 2, 1)) as store:
+        sealed(store, folder / "redacted-twice", redact=True)
     yield from stated(folder, work)
     for name in (
         "plain", "plain.zip", "plain.tar.zst", "withheld", "from-the-middle", "erased-later", "run-still-open",
-        "redacted", "not-redacted",
+        "redacted", "redacted-twice", "not-redacted",
     ):  # fmt: skip
         yield Vector(name, VERIFIED)
     for name in ("rotated", "rotated-afterwards"):
@@ -186,6 +179,20 @@ def good(folder: Path, work: Path) -> Iterator[Vector]:
     for name, key in (("plain", None), ("plain.zip", None)):
         copy = shutil.copytree if (folder / name).is_dir() else shutil.copy
         yield Vector(Path(copy(folder / name, folder / f"no-pin-{name}")).name, UNKNOWN_SIGNER, key)
+
+
+def personal(path: Path, numbers: tuple[int, ...]) -> Store:
+    """A store with a run of replies about people, all but one of them with fields; an answer may come twice."""
+    clock = Clock(FEBRUARY)
+    Store.create(path, origin=ORIGIN, signer=A, clock=clock).close()
+    store = Store.open(path, signer=A, clock=clock)
+    run = store.begin({}, b"{}")
+    for number in numbers:
+        body = b'{"name":"person%d","id":%d}' % (number, number)
+        spans = run.add_spans(body, Cut("json", ((8, 17),))) if number else {}
+        run.add_reply({"op": "x:Get", "task": "t@p", "sha256": run.add_object(body), **spans})
+    run.close([{"kind": "finding", "check": "c", "resource": "person1", "outcome": "PASS"}], {})
+    return store
 
 
 def stated(folder: Path, work: Path) -> Iterator[Vector]:
