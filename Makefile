@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SERVERS := nginx=nginx-light sshd=openssh-server sudo=sudo cvtsudoers=sudo ss=iproute2 openssl=openssl chromium=chromium \
-	zstd=zstd git=git softhsm2-util=softhsm2 node=nodejs npm=npm
+	zstd=zstd git=git softhsm2-util=softhsm2 node=nodejs npm=npm slapd=slapd ldapmodify=ldap-utils \
+	samba-tool=samba samba=samba-ad-dc /usr/share/samba/setup=samba-ad-provision wbinfo=winbind kinit=krb5-user \
+	pg_ctlcluster=postgresql mariadbd=mariadb-server
 MINISTACK := ministack==1.5.33
 
 .PHONY: fuzz demo test lint wheel docs bench servers lock clean

@@ -49,7 +49,7 @@ class Selection:
     scopes: tuple[str, ...] = ()
     """Patterns of scopes, ``prod/*``; a pattern covers what lies below it. Empty for all."""
     checks: frozenset[str] = frozenset()
-    """Checks mapped to the controls."""
+    """Checks mapped to the controls, and those that hold what these read against an independent count."""
     datasets: frozenset[str] = frozenset()
     """What these checks read, and the identities it was read with."""
 
@@ -72,6 +72,9 @@ class Selection:
             raise ConfigError(
                 f"no check is mapped to {', '.join(controls)}", "affidavit list controls --json tells how"
             )
+        # What a list was held against belongs to it: without that nobody could come to the same completeness again.
+        read = {name for check in checks for name in library.checks[check].datasets}
+        checks |= {id_ for id_, check in library.checks.items() if not read.isdisjoint(check.reconciles)}
         datasets = {name for check in checks for name in library.checks[check].datasets} | set(IDENTITY.values())
         return cls(tuple(controls), tuple(scopes), checks, frozenset(datasets))
 

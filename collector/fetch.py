@@ -47,6 +47,7 @@ def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Sha
             raise
         except Exception as error:  # boundary: a broken source must not take the run with it
             gap = Gap(task.dataset, task.scope, GapKind.CRASHED, f"the source crashed: {crash(error)}")
+    connection.settle()
     replies = connection.wire.finish()
     if gap is None and not replies:
         gap = Gap(

@@ -90,7 +90,9 @@ def _content(folder: Path, path: str, faults: list[Fault]) -> bytes | None:
         faults.append(Fault(path, 1, 0, "", f"cannot be read ({error.strerror})", "put a plain file in its place"))
         return None
     if answer.failure:
-        faults.append(Fault(path, 1, 0, "", f"cannot be read: {answer.detail}", "put a plain, smaller file in its place"))
+        faults.append(
+            Fault(path, 1, 0, "", f"cannot be read: {answer.detail}", "put a plain, smaller file in its place")
+        )
         return None
     return answer.body
 
@@ -103,7 +105,9 @@ def _documents(folder: Path, faults: list[Fault]) -> Iterator[str]:
     except FileNotFoundError:
         return
     except OSError as error:
-        faults.append(Fault(DOCUMENTS, 1, 0, "", f"cannot be read ({error.strerror})", "put a plain folder in its place"))
+        faults.append(
+            Fault(DOCUMENTS, 1, 0, "", f"cannot be read ({error.strerror})", "put a plain folder in its place")
+        )
         return
     if answer.failure:
         faults.append(Fault(DOCUMENTS, 1, 0, "", answer.detail, "keep plain files and folders there"))
@@ -124,14 +128,22 @@ def _explained() -> str:
     lines = [
         "# Registers",
         "",
-        "One CSV file each, UTF-8, comma or semicolon, the first line as it stands. A column with * is needed in every row.",
-        "Days are 2026-01-31, times 2026-01-31T12:00:00Z; several words in a cell stand with | between them. People are",
+        "One CSV file each, UTF-8, comma or semicolon, the first line as it stands. A column with * is needed in each.",
+        "Days are 2026-01-31, times 2026-01-31T12:00:00Z; words in a cell stand with | between them. People are",
         "named by their id, or their address, in people.csv. `affidavit registers check FOLDER` tells what is wrong.",
     ]
     for name in NAMES:
         form = shape(name)
         place = "documents/*.md, or documents.csv" if name == "documents" else f"{name}.csv"
-        lines += ["", f"## {place}", "", f"{form.schema['description']}.", "", "| Column | What it says | Example |", "|---|---|---|"]
+        lines += [
+            "",
+            f"## {place}",
+            "",
+            f"{form.schema['description']}.",
+            "",
+            "| Column | What it says | Example |",
+            "|---|---|---|",
+        ]
         for column, rule in form.schema["properties"].items():
             needed = "\\*" if column in form.schema["required"] else ""
             words = f" ({', '.join(rule['enum'])})" if "enum" in rule else ""

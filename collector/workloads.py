@@ -93,7 +93,7 @@ def quantity(text: str) -> Decimal:
         raise ValueError(f"not a quantity: {text!r}")
     number, exponent, suffix = found.groups()
     if suffix and suffix.endswith("i"):
-        return Decimal(number) * 1024 ** ("KMGTPE".index(suffix[0]) + 1)
+        return Decimal(number) * Decimal(1024) ** ("KMGTPE".index(suffix[0]) + 1)
     return Decimal(f"{number}{exponent or ''}").scaleb(_SCALE.get(suffix or "", 0))
 
 

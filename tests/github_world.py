@@ -6,6 +6,7 @@ import json
 import re
 import tempfile
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -108,9 +109,9 @@ class GitHubWorld(HttpWorld):
         if self.contract:
             self.contract.faults, self.contract.held = [], 0
         for template in LISTS:
-            self.route(template, lambda request, template=template: self._list(request, template))
+            self.route(template, partial(self._list, template=template))
         for template in SINGLE:
-            self.route(template, lambda request, template=template: self._one(request, template))
+            self.route(template, partial(self._one, template=template))
 
     def furnish(self, file: Path) -> None:
         """Put the organisation of a file into the world."""
@@ -143,11 +144,12 @@ class GitHubWorld(HttpWorld):
         kept = [item for item in found if self._wanted(item, request)]
         cursor = "after" if template in CURSORS else "page"
         number = int(request.query.get(cursor, 1))
-        page = [{k: v for k, v in item.items() if k != "$only"} for item in kept[(number - 1) * self.size :][: self.size]]
+        shown = kept[(number - 1) * self.size :][: self.size]
+        page = [{name: value for name, value in item.items() if name != "$only"} for item in shown]
         body: Any = page
         if name := WRAPPED.get(template):
             body = {"total_count": len(kept), name: page}
-        links = ()
+        links: tuple[str, ...] = ()
         if number * self.size < len(kept):
             query = {name: value for name, value in request.query.items() if not name.startswith("{")}
             links = (f'<{self.origin}{request.path}?{urlencode({**query, cursor: number + 1})}>; rel="next"',)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -66,7 +67,7 @@ class GitLabWorld(HttpWorld):
         self.strange: list[str] = []
         """Parameters that the reference does not know."""
         for template in LISTS:
-            self.route(template, lambda request, template=template: self._list(request, template))
+            self.route(template, partial(self._list, template=template))
         for template in SINGLE:
             self.route(template, self._one)
 
@@ -99,7 +100,7 @@ class GitLabWorld(HttpWorld):
         kept = [item for item in found if self._wanted(item, request)]
         turn = "cursor" if request.query.get("pagination") == "keyset" else "page"
         number = int(request.query.get(turn, 1))
-        links = ()
+        links: tuple[str, ...] = ()
         if number * self.size < len(kept):
             query = {name: value for name, value in request.query.items() if not name.startswith("{")}
             links = (f'<{self.origin}{request.path}?{urlencode({**query, turn: number + 1})}>; rel="next"',)

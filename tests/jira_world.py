@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.http_world import HttpWorld, Reply, Request, basic_of
 from collector.connect.credential import Credential, basic
 from collector.secrets import Secret
+from tests.http_world import HttpWorld, Reply, Request, basic_of
 
 USER = "auditor@example.org"
 
@@ -34,7 +34,10 @@ class JiraWorld(HttpWorld):
         return basic(USER, "env:JIRA_TOKEN", Secret(self.token))
 
     def allowed(self, request: Request) -> Reply | None:
-        if request.headers.get("authorization", "").startswith("Basic ") and basic_of(request) == f"{USER}:{self.token}":
+        if (
+            request.headers.get("authorization", "").startswith("Basic ")
+            and basic_of(request) == f"{USER}:{self.token}"
+        ):
             return None
         return Reply(401, {"errorMessages": ["Client must be authenticated to access this resource."], "errors": {}})
 
@@ -65,7 +68,9 @@ class JiraWorld(HttpWorld):
         return self._page(request, found, "values")
 
     def _search(self, request: Request) -> Reply:
-        asked = re.match(r"filter = (\d+) AND \(updated >= -366d OR statusCategory != Done\) ORDER BY", request.query["jql"])
+        asked = re.match(
+            r"filter = (\d+) AND \(updated >= -366d OR statusCategory != Done\) ORDER BY", request.query["jql"]
+        )
         if asked is None:
             return Reply(400, {"errorMessages": ["the JQL cannot be parsed"], "errors": {}})
         kind = next(one["name"] for one in self.filters if one["id"] == asked[1]).removeprefix("affidavit ")
@@ -76,9 +81,12 @@ class JiraWorld(HttpWorld):
         for ticket in found[start : start + self.size]:
             log = ticket["histories"]
             body["issues"].append({
-                "id": ticket["id"], "key": ticket["key"], "expand": "changelog", "self": f"{self.origin}/{ticket['id']}",
+                "id": ticket["id"], "key": ticket["key"],
+                "expand": "changelog", "self": f"{self.origin}/{ticket['id']}",
                 "fields": {name: ticket["fields"].get(name) for name in fields},
-                "changelog": {"startAt": 0, "maxResults": self.embedded, "total": len(log), "histories": log[: self.embedded]},
+                "changelog": {
+                    "startAt": 0, "maxResults": self.embedded, "total": len(log), "histories": log[: self.embedded],
+                },
             })  # fmt: skip
         if not body["isLast"]:
             body["nextPageToken"] = f"t{start + self.size}"
@@ -90,6 +98,3 @@ class JiraWorld(HttpWorld):
         if ticket is None:
             return Reply(404, {"errorMessages": ["Issue does not exist or you do not have permission to see it."]})
         return self._page(request, ticket["histories"], "values")
-
-
-

@@ -247,7 +247,12 @@ class KubernetesWorld(HttpWorld):
                 for item in page
             ]
             return Reply(
-                body={"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": about, "items": page}
+                body={
+                    "kind": "PartialObjectMetadataList",
+                    "apiVersion": "meta.k8s.io/v1",
+                    "metadata": about,
+                    "items": page,
+                }
             )
         return Reply(body={"kind": f"{kind}List", "apiVersion": version, "metadata": about, "items": page})
 

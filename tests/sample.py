@@ -75,7 +75,7 @@ class Schemas:
                 return schema.get("type") == "object"
             kinds = {name: self._resolved(part).get("enum") for name, part in properties.items()}
             return set(cut) <= set(properties) and all(
-                not kinds[name] or value in kinds[name] for name, value in cut.items() if not isinstance(value, dict)
+                value in (kinds[name] or (value,)) for name, value in cut.items() if not isinstance(value, dict)
             )
         kind = {str: "string", list: "array", bool: "boolean", int: "integer"}.get(type(cut))
         return cut is None or schema.get("type") in (kind, "number" if kind == "integer" else kind)

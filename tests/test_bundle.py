@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from collector import plugins
+from collector.left_out import LeftOut
 from tests.small_cloud import ALL, Office, affidavit, cloud
 
 TODAY = datetime.now(UTC).date().isoformat()
@@ -176,3 +178,28 @@ def test_p9_a_store_that_does_not_verify_gives_no_bundle(office: Office, tmp_pat
         pack.write_bytes(good)
     assert said.code == 4
     assert not (tmp_path / "x").exists()
+
+
+def test_a_selection_holds_what_its_lists_were_held_against(office: Office) -> None:
+    from collector.bundling import Selection
+    from collector.config import load as load_config
+
+    library = plugins.load()
+    chosen = Selection.of(load_config(office.config), ["A.5.18"], [])
+    read = {name for check in chosen.checks for name in library.checks[check].datasets}
+    witnesses = {check.id for check in library.checks.values() if not read.isdisjoint(check.reconciles)}
+    assert witnesses
+    assert witnesses <= chosen.checks
+    assert read <= chosen.datasets
+
+
+def test_a_count_that_is_withheld_excuses_a_weaker_basis_and_nothing_else() -> None:
+    line = {"kind": "population", "task": "a@p", "dataset": "a", "scope": "p", "rows": 3, "root": "r", "gap": None,
+            "replies": [0], "basis": "count-reconciled"}  # fmt: skip
+    weaker = {**line, "basis": "terminal-page"}
+    some, nothing = (LeftOut(frozenset(), hidden, {}) for hidden in (5, 0))
+    assert some.excused([(line, weaker)], {}, frozenset()) == [True]
+    assert nothing.excused([(line, weaker)], {}, frozenset()) == [False]
+    for changed in ({"rows": 2}, {"root": "s"}, {"basis": "unproven", "gap": "unproven"}):
+        assert some.excused([(line, {**weaker, **changed})], {}, frozenset()) == [False]
+    assert some.excused([(weaker, line)], {}, frozenset()) == [False]

@@ -273,6 +273,19 @@ def test_parts_that_rows_cannot_do_without_are_awaited_in_order_and_end_the_sour
         list(things.ahead([(1, things.later("p", fail=Unavailable(GapKind.DENIED, "no", "t:p")))]))
 
 
+def test_what_was_asked_and_stands_in_no_row_is_on_record_all_the_same(tmp_path: Path) -> None:
+    def dropping(connection: Things) -> Iterator[Row]:
+        connection.ask("list")
+        connection.defer(lambda refs: time.sleep(0.05) or connection.ask("dropped"))
+        yield {"Id": "a"}
+
+    with ThreadPoolExecutor(2) as pool:
+        things, ledger = _connection(pool)
+        shard = fetch(Task("t.a.x", "c"), _declare("t.a.x", dropping), things, tmp_path / "rows")
+    assert [line["op"] for line in ledger.lines] == ["t:list", "t:dropped"]
+    assert shard.population.replies == (0, 1)
+
+
 def test_without_a_pool_a_part_is_asked_for_at_once() -> None:
     assert Inline().submit(lambda n: n + 1, 1).result() == 2
 

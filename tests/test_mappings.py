@@ -179,7 +179,7 @@ def test_only_the_named_sets_are_read(checks: dict[str, Check], catalogues: Cata
 CHECKS = {
     "aws.s3.versioning": Facts("aws.s3.versioning"),
     "aws.backup.job-success": Facts("aws.backup.job-success", ("period",), {"min_success_pct": 98}),
-    "aws.backup.mixed": Facts("aws.backup.mixed", ("period", "snapshot")),
+    "aws.backup.mixed": Facts("aws.backup.mixed", ("period", "snapshot"), each=False),
 }
 GOOD = """\
 framework: iso-27001

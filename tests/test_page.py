@@ -286,6 +286,7 @@ def test_statements_waivers_grades_and_age_stand_beside_what_was_read(reader: Re
     expect(waived.locator(".grade")).to_have_attribute("title", re.compile("Grade [ABCD]: .+"))
     expect(tab.locator("#stale tbody tr")).to_have_count(len([x for x in made.lines if x["kind"] == "population"]))
     expect(tab.locator("#summary")).to_contain_text("read too long ago")
+    expect(tab.locator("#age")).to_contain_text("lists were read too long before 2026-03-01 00:00:00.000 UTC")
     expect(entry(tab, "A.8.2").locator("> summary")).to_contain_text("stale")
     row = entry(tab, "A.8.2")
     row.locator("> summary").click()
@@ -296,6 +297,7 @@ def test_statements_waivers_grades_and_age_stand_beside_what_was_read(reader: Re
 def test_a_report_of_the_moment_of_its_run_says_nothing_of_age(reader: Reader):
     tab = reader.open(sample())
     expect(tab.locator("#stale")).to_have_count(0)
+    expect(tab.locator("#age")).to_have_count(0)
     expect(tab.locator("#statements")).to_have_count(0)
     expect(tab.locator("#waivers")).to_have_count(0)
     expect(tab.locator("#summary")).not_to_contain_text("Stands as")

@@ -230,7 +230,7 @@ def test_a_statement_that_takes_too_long_is_cancelled(running: Running, tmp_path
     kind, reason = gap_of(reading)
     assert kind == "timeout", reason
     assert "2 attempts" in reason
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20, "it was waited for to the end"
     kept(world, reading)
 
 

@@ -79,7 +79,7 @@ def test_the_source_reads_a_real_server(house: Path, acme: HttpWorld) -> None:
     assert [len(row["listKeys"]) for row in reading.rows] == [3] * 5
     assert b"555" not in b"".join(reading.ledger.objects.values())
     second_factor = library.checks["acme.members.second-factor"]
-    asked = {"as_of": instant("2026-06-01T00:00:00Z"), "params": MappingProxyType({})}
+    asked = {"as_of": instant("2026-06-01T00:00:00Z"), "scope": "acme", "params": MappingProxyType({})}
     said = [str(second_factor(row, **asked).outcome) for row in reading.rows]  # type: ignore[arg-type]
     assert said == ["PASS", "PASS", "PASS", "SKIP", "FAIL"]
     same(acme, reading, members)

@@ -102,7 +102,7 @@ def global_administrators_few(
     """At most ``max_global_admins`` users hold Global Administrator now, of their own or through a group.
 
     Source: List roleAssignments (``roleDefinitionId``, ``principalId``), List groups (members), List users. Users who
-    may activate the role and have not are not counted.
+    may activate the role, or membership of such a group, and have not are not counted.
     Remedy: replace the role by a narrower one.
     """
     held = _people(items, groups, users, (GLOBAL,))

@@ -128,3 +128,27 @@ def code_owners_declared(repo: Record) -> Verdict:
     if kinds:
         return fail(f"{len(reply['errors'])} lines of CODEOWNERS have no effect: {', '.join(kinds)}")
     return ok("there is a CODEOWNERS file without errors")
+
+
+@check(
+    "github.repositories.reconciled",
+    title="The evidence agrees on the repositories: list and count of the organisation",
+    severity="high",
+    over=("github.repositories", "github.organisation"),
+    reconciles=("github.repositories",),
+)
+def reconciled(repositories: Iterator[Record], organisations: Iterator[Record]) -> Verdict:
+    """No fewer repositories are listed than GitHub counts.
+
+    A token for chosen repositories sees those only, and the list does not say so. Source: List organization
+    repositories, Get an organization (``public_repos``, ``total_private_repos``, which is shown to owners only).
+    Remedy: collect again; if it stays, give the credential read access to all repositories.
+    """
+    listed = sum(1 for _ in repositories)
+    organisation = next(organisations)
+    private = organisation.get("total_private_repos")
+    if private is None:
+        raise Unavailable(GapKind.DENIED, "GitHub does not show total_private_repos to the caller, who is no owner")
+    counted = organisation["public_repos"] + private
+    told = f"{listed} repositories are listed, GitHub counts {counted}"
+    return ok(told) if listed >= counted else fail(told)

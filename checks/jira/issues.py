@@ -44,7 +44,7 @@ SCOPES = ("read:jira-work",)
 
 
 def _tickets(jira: Http, kind: str) -> Iterator[Row]:
-    """Tickets of the filter ``affidavit KIND``: not done yet, or changed within 366 days; with their whole changelog."""
+    """Tickets of the filter ``affidavit KIND``: not done, or changed within 366 days; each with its changelog."""
     name = f"affidavit {kind}"
     found = [
         one for one in jira.pages(
@@ -54,7 +54,9 @@ def _tickets(jira: Http, kind: str) -> Iterator[Row]:
     ]  # fmt: skip
     if len(found) != 1:
         many = "no filter is" if not found else f"{len(found)} filters are"
-        raise Unavailable(GapKind.UNPROVEN, f"{many} named {name!r} and shared with the caller, so nobody knows which tickets count")
+        raise Unavailable(
+            GapKind.UNPROVEN, f"{many} named {name!r} and shared with the caller, so nobody knows which tickets count"
+        )
     for issue in jira.pages(
         "/rest/api/3/search/jql",
         rows="issues",
@@ -141,7 +143,9 @@ DONE = ("Implemented", "Done", "Closed")
 GRANTED = ("Granted", "Fulfilled", "Done", "Closed")
 
 
-def _approved_before(ticket: Record, as_of: datetime, days: int, approved: tuple[str, ...], done: tuple[str, ...]) -> Verdict:
+def _approved_before(
+    ticket: Record, as_of: datetime, days: int, approved: tuple[str, ...], done: tuple[str, ...]
+) -> Verdict:
     """The last step to approval comes before the first step that carries it out."""
     steps = _steps(ticket)
     carried = next((step for step in steps if step.status in done), None)
@@ -182,8 +186,12 @@ def _approved_by_another(
     each="jira.changes",
 )
 def changes_approved_before(
-    ticket: Record, *, as_of: datetime, approved_statuses: tuple[str, ...] = APPROVED,
-    done_statuses: tuple[str, ...] = DONE, period_days: int = 366,
+    ticket: Record,
+    *,
+    as_of: datetime,
+    approved_statuses: tuple[str, ...] = APPROVED,
+    done_statuses: tuple[str, ...] = DONE,
+    period_days: int = 366,
 ) -> Verdict:
     """A change came into one of ``approved_statuses`` before it first came into one of ``done_statuses``.
 
@@ -201,8 +209,12 @@ def changes_approved_before(
     each="jira.changes",
 )
 def changes_approved_by_another(
-    ticket: Record, *, as_of: datetime, approved_statuses: tuple[str, ...] = APPROVED,
-    done_statuses: tuple[str, ...] = DONE, period_days: int = 366,
+    ticket: Record,
+    *,
+    as_of: datetime,
+    approved_statuses: tuple[str, ...] = APPROVED,
+    done_statuses: tuple[str, ...] = DONE,
+    period_days: int = 366,
 ) -> Verdict:
     """Who brought a change into ``approved_statuses`` neither reported it nor brought it into ``done_statuses``.
 
@@ -219,8 +231,13 @@ def changes_approved_by_another(
     each="jira.access-requests",
 )
 def requests_approved_before(
-    ticket: Record, *, as_of: datetime, approved_statuses: tuple[str, ...] = APPROVED,
-    done_statuses: tuple[str, ...] = GRANTED, period_days: int = 366, refused_statuses: tuple[str, ...] = ("Rejected",),
+    ticket: Record,
+    *,
+    as_of: datetime,
+    approved_statuses: tuple[str, ...] = APPROVED,
+    done_statuses: tuple[str, ...] = GRANTED,
+    period_days: int = 366,
+    refused_statuses: tuple[str, ...] = ("Rejected",),
 ) -> Verdict:
     """A request came into one of ``approved_statuses`` before it first came into one of ``done_statuses``.
 
@@ -241,8 +258,12 @@ def requests_approved_before(
     each="jira.access-requests",
 )
 def requests_approved_by_another(
-    ticket: Record, *, as_of: datetime, approved_statuses: tuple[str, ...] = APPROVED,
-    done_statuses: tuple[str, ...] = GRANTED, period_days: int = 366,
+    ticket: Record,
+    *,
+    as_of: datetime,
+    approved_statuses: tuple[str, ...] = APPROVED,
+    done_statuses: tuple[str, ...] = GRANTED,
+    period_days: int = 366,
 ) -> Verdict:
     """Who brought a request into ``approved_statuses`` neither reported it nor brought it into ``done_statuses``.
 
@@ -342,7 +363,10 @@ def exceptions_end(ticket: Record, *, as_of: datetime, max_days: int = 366) -> V
     each="jira.exceptions",
 )
 def exceptions_approved(
-    ticket: Record, *, as_of: datetime, approved_statuses: tuple[str, ...] = ("Approved", "Accepted"),
+    ticket: Record,
+    *,
+    as_of: datetime,
+    approved_statuses: tuple[str, ...] = ("Approved", "Accepted"),
     max_pending_days: int = 30,
 ) -> Verdict:
     """Who brought an open exception into ``approved_statuses`` did not report it; none waits ``max_pending_days``.

@@ -7,7 +7,9 @@ from collector.api import Record, Registers, Row, Verdict, check, fail, ok, skip
 from collector.registers.facts import before_period, days_after, is_past, moment, same_person
 
 
-@source("register.access-requests", key="id", per="connection", permissions=("read access-requests.csv",), kind="period")
+@source(
+    "register.access-requests", key="id", per="connection", permissions=("read access-requests.csv",), kind="period"
+)
 def access_requests(registers: Registers) -> Iterator[Row]:
     """Every request in access-requests.csv, refused and open ones included."""
     yield from registers.table("access-requests")
@@ -156,7 +158,9 @@ def privileged_interval(reviews: Iterator[Record], *, as_of: datetime, max_inter
         if not day or days_after(day, today) > max_interval_days
     )
     if late:
-        return fail(f"{len(late)} of {len(last)} systems not reviewed for {max_interval_days} days: {', '.join(late[:10])}")
+        return fail(
+            f"{len(late)} of {len(last)} systems not reviewed for {max_interval_days} days: {', '.join(late[:10])}"
+        )
     return ok(f"all {len(last)} systems were reviewed within {max_interval_days} days")
 
 
@@ -196,7 +200,7 @@ def acted_upon(review: Record, *, as_of: datetime, period_days: int = 366, max_d
     each="register.exceptions",
 )
 def exception_approved(exception: Record, *, as_of: datetime, max_pending_days: int = 30) -> Verdict:
-    """An open exception was approved by another than its owner; one that waits does so for ``max_pending_days`` at most.
+    """An open exception was approved by another than its owner; one that waits waits ``max_pending_days`` at most.
 
     Source: exceptions.csv (``owner``, ``approver``, ``approved``, ``requested``).
     Remedy: decide on it.

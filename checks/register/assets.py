@@ -176,7 +176,9 @@ def software_licensed(asset: Record) -> Verdict:
     severity="high",
     each="register.disposals",
 )
-def recorded(asset: Record, *, methods: tuple[str, ...] = METHODS, kinds: tuple[str, ...] = ("hardware", "media")) -> Verdict:
+def recorded(
+    asset: Record, *, methods: tuple[str, ...] = METHODS, kinds: tuple[str, ...] = ("hardware", "media")
+) -> Verdict:
     """An asset of one of ``kinds`` was disposed of by one of ``methods``, and a record of it is named.
 
     Source: assets.csv (``disposed``, ``disposal_method``, ``disposal_record``), of the last 366 days.

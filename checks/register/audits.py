@@ -39,7 +39,9 @@ def held_when_planned(audit: Record, *, as_of: datetime, period_days: int = 366,
         return skip(f"planned for {audit['planned']}, and the {grace_days} days after it are not over")
     if held and not audit["report"]:
         return fail(f"held on {held}, and no report is named")
-    told = f"{audit['kind']} planned for {audit['planned']}, " + (f"held on {held}" if held else f"not held for {late} days")
+    told = f"{audit['kind']} planned for {audit['planned']}, " + (
+        f"held on {held}" if held else f"not held for {late} days"
+    )
     return ok(told) if held and late <= grace_days else fail(f"{told}, limit {grace_days}")
 
 
@@ -80,7 +82,10 @@ def actions_closed(audit: Record, *, as_of: datetime, period_days: int = 366, gr
     each="register.audits",
 )
 def auditor_independent(
-    audit: Record, *, as_of: datetime, period_days: int = 366,
+    audit: Record,
+    *,
+    as_of: datetime,
+    period_days: int = 366,
     kinds: tuple[str, ...] = ("internal-audit", "independent-review"),
 ) -> Verdict:
     """One of ``kinds`` that was held within ``period_days`` names who held it, and that person is independent.
@@ -104,7 +109,7 @@ def auditor_independent(
     severity="medium",
     each="register.audits",
 )
-def tests_agreed(
+def agreed_before(
     audit: Record, *, as_of: datetime, period_days: int = 366, kinds: tuple[str, ...] = ("penetration-test",)
 ) -> Verdict:
     """One of ``kinds`` that was held within ``period_days`` was agreed with the owner of the system before.
@@ -202,9 +207,13 @@ def recent(tests: Iterator[Record], *, as_of: datetime, max_days: int = 366) -> 
     if not last:
         return fail("no test is recorded")
     today = as_of.date().isoformat()
-    late = sorted(f"{name} ({day or 'never'})" for name, day in last.items() if not day or days_after(day, today) > max_days)
+    late = sorted(
+        f"{name} ({day or 'never'})" for name, day in last.items() if not day or days_after(day, today) > max_days
+    )
     if late:
-        return fail(f"{len(late)} of {len(last)} systems without a passed test for {max_days} days: {', '.join(late[:10])}")
+        return fail(
+            f"{len(late)} of {len(last)} systems without a passed test for {max_days} days: {', '.join(late[:10])}"
+        )
     return ok(f"a test of each of {len(last)} systems passed within {max_days} days")
 
 
@@ -214,7 +223,9 @@ def recent(tests: Iterator[Record], *, as_of: datetime, max_days: int = 366) -> 
     severity="high",
     each="register.restore-tests",
 )
-def within_target(test: Record, *, as_of: datetime, period_days: int = 366, kinds: tuple[str, ...] = ("recovery",)) -> Verdict:
+def within_target(
+    test: Record, *, as_of: datetime, period_days: int = 366, kinds: tuple[str, ...] = ("recovery",)
+) -> Verdict:
     """A test of one of ``kinds`` that was held within ``period_days`` took no longer than its target.
 
     Source: restore-tests.csv (``measured_min``, ``target_min``).
@@ -361,7 +372,7 @@ def capacity_review_held(
 def clear_desk_walk_held(
     audits: Iterator[Record], *, as_of: datetime, max_days: int = 183, kinds: tuple[str, ...] = ("clear-desk-walk",)
 ) -> Verdict:
-    """A walk through the premises that looks at desks and screens was held within ``max_days``, and its report is named.
+    """A walk that looks at desks and screens was held within ``max_days``, and its report is named.
 
     Source: audits.csv (``kind``, ``held``, ``report``).
     Remedy: hold it.

@@ -77,7 +77,7 @@ def approved_by_another(
     severity="medium",
     each="register.changes",
 )
-def tested_before(
+def was_tested_before(
     change: Record, *, as_of: datetime, period_days: int = 366, kinds: tuple[str, ...] = ("normal",)
 ) -> Verdict:
     """A change of one of ``kinds`` that was implemented within ``period_days`` was tested no later than that.
@@ -120,7 +120,11 @@ def can_be_undone(
     each="register.changes",
 )
 def emergency_reviewed(
-    change: Record, *, as_of: datetime, period_days: int = 366, max_days: int = 5,
+    change: Record,
+    *,
+    as_of: datetime,
+    period_days: int = 366,
+    max_days: int = 5,
     kinds: tuple[str, ...] = ("emergency",),
 ) -> Verdict:
     """A change of one of ``kinds`` was reviewed at most ``max_days`` after it was implemented.
@@ -145,7 +149,10 @@ def emergency_reviewed(
     each="register.changes",
 )
 def critical_watched(
-    change: Record, *, as_of: datetime, period_days: int = 366,
+    change: Record,
+    *,
+    as_of: datetime,
+    period_days: int = 366,
     kinds: tuple[str, ...] = ("standard", "normal", "emergency"),
 ) -> Verdict:
     """A critical change that was implemented within ``period_days`` names a second person, not the implementer.

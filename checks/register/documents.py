@@ -147,7 +147,7 @@ def terminology(document: Record, *, max_findings: int = 0) -> Verdict:
 
 
 def _covered(documents: Iterator[Record], topics: tuple[str, ...], as_of: datetime) -> Verdict:
-    """Each topic is ruled on by a document in force: approved by somebody who did not write it, its review not overdue."""
+    """Each topic is ruled on by a document that another approved than wrote it, and whose review is not overdue."""
     found: dict[str, str] = {}
     for document in documents:
         sound = document["status"] == "approved" and document["approver"] and document["approved"]
@@ -169,9 +169,10 @@ def _covered(documents: Iterator[Record], topics: tuple[str, ...], as_of: dateti
 def information_security_policy(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("information-security",)
 ) -> Verdict:
-    """A document in force says the information security policy: each of ``topics`` is the topic of one.
+    """A document in force says the information security policy.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -187,9 +188,10 @@ def information_security_policy(
 def acceptable_use(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("acceptable-use",)
 ) -> Verdict:
-    """A document in force says how information and other assets may be used: each of ``topics`` is the topic of one.
+    """A document in force says how information and other assets may be used.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -205,9 +207,10 @@ def acceptable_use(
 def classification_scheme(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("classification",)
 ) -> Verdict:
-    """A document in force says how information is classified and labelled: each of ``topics`` is the topic of one.
+    """A document in force says how information is classified and labelled.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -223,9 +226,10 @@ def classification_scheme(
 def information_transfer(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("information-transfer",)
 ) -> Verdict:
-    """A document in force says how information is transferred: each of ``topics`` is the topic of one.
+    """A document in force says how information is transferred.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -241,9 +245,10 @@ def information_transfer(
 def access_control(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("access-control",)
 ) -> Verdict:
-    """A document in force says who may have access to what: each of ``topics`` is the topic of one.
+    """A document in force says who may have access to what.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -259,9 +264,10 @@ def access_control(
 def contacts_authorities(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("contacts-authorities",)
 ) -> Verdict:
-    """A document in force says which authorities are told, by whom and when: each of ``topics`` is the topic of one.
+    """A document in force says which authorities are told, by whom and when.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -277,9 +283,10 @@ def contacts_authorities(
 def contacts_interest_groups(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("contacts-interest-groups",)
 ) -> Verdict:
-    """A document in force says which groups and forums the organisation belongs to: each of ``topics`` is the topic of one.
+    """A document in force says which groups and forums the organisation belongs to.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -295,9 +302,10 @@ def contacts_interest_groups(
 def supplier_security(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("supplier-security",)
 ) -> Verdict:
-    """A document in force says what is asked of suppliers: each of ``topics`` is the topic of one.
+    """A document in force says what is asked of suppliers.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -313,9 +321,10 @@ def supplier_security(
 def supply_chain(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("supply-chain",)
 ) -> Verdict:
-    """A document in force says what suppliers pass on to their own suppliers, and how components are chosen: each of ``topics`` is the topic of one.
+    """A document in force says what suppliers pass on to their own suppliers, and how components are chosen.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -331,9 +340,10 @@ def supply_chain(
 def cloud_services(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("cloud-services",)
 ) -> Verdict:
-    """A document in force says how cloud services are chosen, used and left: each of ``topics`` is the topic of one.
+    """A document in force says how cloud services are chosen, used and left.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -349,9 +359,10 @@ def cloud_services(
 def incident_response(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("incident-response",)
 ) -> Verdict:
-    """A document in force says who does what when an incident happens: each of ``topics`` is the topic of one.
+    """A document in force says who does what when an incident happens.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -367,9 +378,10 @@ def incident_response(
 def evidence_collection(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("evidence-collection",)
 ) -> Verdict:
-    """A document in force says how evidence is secured and kept: each of ``topics`` is the topic of one.
+    """A document in force says how evidence is secured and kept.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -385,9 +397,10 @@ def evidence_collection(
 def business_continuity(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("business-continuity",)
 ) -> Verdict:
-    """A document in force says how services go on, and how fast they are back: each of ``topics`` is the topic of one.
+    """A document in force says how services go on, and how fast they are back.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -403,9 +416,10 @@ def business_continuity(
 def intellectual_property(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("intellectual-property",)
 ) -> Verdict:
-    """A document in force says how licences and rights of others are kept: each of ``topics`` is the topic of one.
+    """A document in force says how licences and rights of others are kept.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -421,9 +435,10 @@ def intellectual_property(
 def records_retention(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("records-retention",)
 ) -> Verdict:
-    """A document in force says how long which records are kept, and when they are deleted: each of ``topics`` is the topic of one.
+    """A document in force says how long which records are kept, and when they are deleted.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -436,12 +451,11 @@ def records_retention(
     severity="high",
     over=("register.documents",),
 )
-def privacy(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("privacy",)
-) -> Verdict:
-    """A document in force says how personal data are protected: each of ``topics`` is the topic of one.
+def privacy(documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("privacy",)) -> Verdict:
+    """A document in force says how personal data are protected.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -457,9 +471,10 @@ def privacy(
 def operating_procedures(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("operating-procedures",)
 ) -> Verdict:
-    """A document in force says how systems are operated: each of ``topics`` is the topic of one.
+    """A document in force says how systems are operated.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -475,9 +490,10 @@ def operating_procedures(
 def cloud_administration(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("cloud-administration",)
 ) -> Verdict:
-    """A document in force says how critical administrative operations are done and watched over: each of ``topics`` is the topic of one.
+    """A document in force says how critical administrative operations are done and watched over.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -493,9 +509,10 @@ def cloud_administration(
 def remote_working(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("remote-working",)
 ) -> Verdict:
-    """A document in force says how people work outside the premises: each of ``topics`` is the topic of one.
+    """A document in force says how people work outside the premises.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -511,9 +528,10 @@ def remote_working(
 def event_reporting(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("event-reporting",)
 ) -> Verdict:
-    """A document in force says how and where events are reported: each of ``topics`` is the topic of one.
+    """A document in force says how and where events are reported.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -529,9 +547,10 @@ def event_reporting(
 def physical_monitoring(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("physical-monitoring",)
 ) -> Verdict:
-    """A document in force says how premises are watched: each of ``topics`` is the topic of one.
+    """A document in force says how premises are watched.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -544,12 +563,11 @@ def physical_monitoring(
     severity="low",
     over=("register.documents",),
 )
-def clear_desk(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("clear-desk",)
-) -> Verdict:
-    """A document in force says how desks and screens are left: each of ``topics`` is the topic of one.
+def clear_desk(documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("clear-desk",)) -> Verdict:
+    """A document in force says how desks and screens are left.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -565,9 +583,10 @@ def clear_desk(
 def assets_off_site(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("assets-off-site",)
 ) -> Verdict:
-    """A document in force says how assets are protected outside the premises: each of ``topics`` is the topic of one.
+    """A document in force says how assets are protected outside the premises.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -583,9 +602,10 @@ def assets_off_site(
 def storage_media(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("storage-media",)
 ) -> Verdict:
-    """A document in force says how media are used, carried and disposed of: each of ``topics`` is the topic of one.
+    """A document in force says how media are used, carried and disposed of.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -601,9 +621,10 @@ def storage_media(
 def data_masking(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("data-masking",)
 ) -> Verdict:
-    """A document in force says when personal and other sensitive data are masked: each of ``topics`` is the topic of one.
+    """A document in force says when personal and other sensitive data are masked.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -619,9 +640,10 @@ def data_masking(
 def cryptography(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("cryptography",)
 ) -> Verdict:
-    """A document in force says which cryptography is used and how keys are kept: each of ``topics`` is the topic of one.
+    """A document in force says which cryptography is used and how keys are kept.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -637,9 +659,10 @@ def cryptography(
 def secure_development(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("secure-development",)
 ) -> Verdict:
-    """A document in force says how software is developed: each of ``topics`` is the topic of one.
+    """A document in force says how software is developed.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -655,9 +678,10 @@ def secure_development(
 def secure_architecture(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("secure-architecture",)
 ) -> Verdict:
-    """A document in force says which principles systems are built by: each of ``topics`` is the topic of one.
+    """A document in force says which principles systems are built by.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -673,9 +697,10 @@ def secure_architecture(
 def change_management(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("change-management",)
 ) -> Verdict:
-    """A document in force says how changes are asked for, approved, tested and undone: each of ``topics`` is the topic of one.
+    """A document in force says how changes are asked for, approved, tested and undone.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -688,12 +713,89 @@ def change_management(
     severity="low",
     over=("register.documents",),
 )
-def test_information(
+def information_for_tests(
     documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("test-information",)
 ) -> Verdict:
-    """A document in force says which data tests may use: each of ``topics`` is the topic of one.
+    """A document in force says which data tests may use.
 
-    In force means approved by somebody who did not write it, with a review that is not overdue.
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
+    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
+    Remedy: write it, have it approved, or name the topic in the document that says it.
+    """
+    return _covered(documents, topics, as_of)
+
+
+@check(
+    "register.documents.network-services",
+    title="A rule on network services is in force",
+    severity="medium",
+    over=("register.documents",),
+)
+def network_services(
+    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("network-services",)
+) -> Verdict:
+    """A document in force says what is asked of network services, own and bought.
+
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
+    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
+    Remedy: write it, have it approved, or name the topic in the document that says it.
+    """
+    return _covered(documents, topics, as_of)
+
+
+@check(
+    "register.documents.malware-protection",
+    title="A rule on malware is in force",
+    severity="medium",
+    over=("register.documents",),
+)
+def malware_protection(
+    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("malware-protection",)
+) -> Verdict:
+    """A document in force says how systems are protected against malware, and who handles what is found.
+
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
+    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
+    Remedy: write it, have it approved, or name the topic in the document that says it.
+    """
+    return _covered(documents, topics, as_of)
+
+
+@check(
+    "register.documents.data-leakage",
+    title="A rule on the leakage of data is in force",
+    severity="low",
+    over=("register.documents",),
+)
+def data_leakage(
+    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("data-leakage",)
+) -> Verdict:
+    """A document in force says through which channels data must not leave, and how that is watched.
+
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
+    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
+    Remedy: write it, have it approved, or name the topic in the document that says it.
+    """
+    return _covered(documents, topics, as_of)
+
+
+@check(
+    "register.documents.web-filtering",
+    title="A rule on access to web sites is in force",
+    severity="low",
+    over=("register.documents",),
+)
+def web_filtering(
+    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("web-filtering",)
+) -> Verdict:
+    """A document in force says which web sites may not be reached, and how that is enforced.
+
+    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
+    review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
@@ -744,8 +846,14 @@ def _acknowledged(
     over=("register.documents", "register.acknowledgements", "register.people"),
 )
 def policy(
-    documents: Iterator[Record], acknowledgements: Iterator[Record], people: Iterator[Record], *, as_of: datetime,
-    topics: tuple[str, ...] = ("information-security",), min_pct: int = 98, due_days: int = 30,
+    documents: Iterator[Record],
+    acknowledgements: Iterator[Record],
+    people: Iterator[Record],
+    *,
+    as_of: datetime,
+    topics: tuple[str, ...] = ("information-security",),
+    min_pct: int = 98,
+    due_days: int = 30,
 ) -> Verdict:
     """At least ``min_pct`` of those who have worked here for ``due_days`` acknowledged each document on ``topics``.
 
@@ -763,8 +871,14 @@ def policy(
     over=("register.documents", "register.acknowledgements", "register.people"),
 )
 def acceptable_use_acknowledged(
-    documents: Iterator[Record], acknowledgements: Iterator[Record], people: Iterator[Record], *, as_of: datetime,
-    topics: tuple[str, ...] = ("acceptable-use",), min_pct: int = 98, due_days: int = 30,
+    documents: Iterator[Record],
+    acknowledgements: Iterator[Record],
+    people: Iterator[Record],
+    *,
+    as_of: datetime,
+    topics: tuple[str, ...] = ("acceptable-use",),
+    min_pct: int = 98,
+    due_days: int = 30,
 ) -> Verdict:
     """At least ``min_pct`` of those who have worked here for ``due_days`` acknowledged each document on ``topics``.
 

@@ -72,7 +72,10 @@ def classified_in_time(event: Record, *, as_of: datetime, period_days: int = 366
     each="register.incidents",
 )
 def contained_in_time(
-    event: Record, *, as_of: datetime, period_days: int = 366,
+    event: Record,
+    *,
+    as_of: datetime,
+    period_days: int = 366,
     max_hours: tuple[str, ...] = ("critical:4", "high:24", "medium:72"),
 ) -> Verdict:
     """An incident was contained within the hours that ``max_hours`` gives for its severity, from its report on.

@@ -53,7 +53,11 @@ def consistent(one: Record, *, as_of: datetime) -> Verdict:
     if end and end < one["start"]:
         return fail(f"ends on {end}, before the start on {one['start']}")
     if status == "left":
-        return ok(f"left on {end}") if end and is_past(end, as_of) else fail(f"left, and the last day is {end or 'not named'}")
+        return (
+            ok(f"left on {end}")
+            if end and is_past(end, as_of)
+            else fail(f"left, and the last day is {end or 'not named'}")
+        )
     if end and is_past(end, as_of):
         return fail(f"status {status}, and the last day was {end}")
     if status != "planned" and moment(one["start"]) > as_of:

@@ -32,7 +32,7 @@ def _done_in_time(request: Record, as_of: datetime, period_days: int) -> Verdict
     done = request["done"]
     if not done and not is_past(request["due"], as_of):
         return skip(f"due on {request['due']}")
-    told = f"due on {request['due']}, done {'on ' + done if done else 'on no day'}, record {request['record'] or 'not named'}"
+    told = f"due on {request['due']}, done on {done or 'no day'}, record {request['record'] or 'not named'}"
     return ok(told) if done and done <= request["due"] and request["record"] else fail(told)
 
 
@@ -76,7 +76,7 @@ def data_subjects_answered(request: Record, *, as_of: datetime, period_days: int
     severity="high",
     each="register.requests",
 )
-def test_data_approved(request: Record, *, as_of: datetime, period_days: int = 366) -> Verdict:
+def data_for_tests_approved(request: Record, *, as_of: datetime, period_days: int = 366) -> Verdict:
     """A copy for tests was approved before it was made, masked, and removed by the day it was due.
 
     Source: requests.csv (``kind`` test-data, ``approved``, ``approver``, ``done``, ``masked``, ``removed``, ``due``).
@@ -158,7 +158,10 @@ def acted_upon(advisory: Record, *, as_of: datetime, period_days: int = 366, max
     over=("register.advisories",),
 )
 def groups_heard(
-    advisories: Iterator[Record], *, as_of: datetime, max_gap_days: int = 92,
+    advisories: Iterator[Record],
+    *,
+    as_of: datetime,
+    max_gap_days: int = 92,
     kinds: tuple[str, ...] = ("cert", "interest-group"),
 ) -> Verdict:
     """The last warning from a source of one of ``kinds`` came within ``max_gap_days``.
@@ -203,7 +206,7 @@ def _before(project: Record, field: str, limit: str, what: str) -> Verdict:
 def risks_assessed(
     project: Record, *, as_of: datetime, period_days: int = 366, levels: tuple[str, ...] = RISKY, max_days: int = 30
 ) -> Verdict:
-    """The risks of a project in ``levels`` were assessed at most ``max_days`` after its start, and somebody accepted them.
+    """The risks of a project in ``levels`` were assessed ``max_days`` after its start at most, and accepted.
 
     Source: projects.csv (``started``, ``assessed``, ``accepted_by``), of those in operation within ``period_days``.
     Remedy: assess risks when a project starts.
@@ -261,7 +264,9 @@ def design_reviewed(
     severity="high",
     each="register.projects",
 )
-def tested(project: Record, *, as_of: datetime, period_days: int = 366, levels: tuple[str, ...] = RISKY) -> Verdict:
+def passed_tests(
+    project: Record, *, as_of: datetime, period_days: int = 366, levels: tuple[str, ...] = RISKY
+) -> Verdict:
     """The security tests of a project in ``levels`` were passed on or before the day of operation.
 
     Source: projects.csv (``tested``, ``go_live``), of those in operation within ``period_days``.
@@ -279,7 +284,10 @@ def tested(project: Record, *, as_of: datetime, period_days: int = 366, levels: 
     each="register.projects",
 )
 def outsourced_accepted(
-    project: Record, *, as_of: datetime, period_days: int = 366,
+    project: Record,
+    *,
+    as_of: datetime,
+    period_days: int = 366,
     levels: tuple[str, ...] = ("low", "medium", "high", "critical"),
 ) -> Verdict:
     """What others developed for a project in ``levels`` was accepted on or before the day of operation.

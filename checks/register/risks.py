@@ -38,7 +38,9 @@ def owner_active(risk: Record, people: Table, *, as_of: datetime) -> Verdict:
     severity="high",
     each="register.risks",
 )
-def accepted_by_owner(risk: Record, *, as_of: datetime, treatments: tuple[str, ...] = ("accept", "reduce", "share")) -> Verdict:
+def accepted_by_owner(
+    risk: Record, *, as_of: datetime, treatments: tuple[str, ...] = ("accept", "reduce", "share")
+) -> Verdict:
     """Of an open risk with one of ``treatments``, what remains was accepted by the owner on a day that has come.
 
     Source: risks.csv (``treatment``, ``accepted_by``, ``accepted``).

@@ -93,7 +93,9 @@ def agreement_in_force(supplier: Record, *, as_of: datetime, levels: tuple[str, 
     each="register.suppliers",
 )
 def passes_on_clauses(
-    supplier: Record, *, clauses: tuple[str, ...] = ("incident-notice", "sub-suppliers"),
+    supplier: Record,
+    *,
+    clauses: tuple[str, ...] = ("incident-notice", "sub-suppliers"),
     levels: tuple[str, ...] = CRITICAL,
 ) -> Verdict:
     """The clauses agreed with a supplier with a criticality in ``levels`` hold all of ``clauses``.

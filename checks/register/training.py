@@ -55,8 +55,13 @@ def _trained(training: Iterator[Record], staff: Table, courses: tuple[str, ...])
     over=("register.training", "register.people"),
 )
 def joiners_trained(
-    training: Iterator[Record], people: Iterator[Record], *, as_of: datetime, courses: tuple[str, ...] = COURSES,
-    period_days: int = 366, max_days: int = 30,
+    training: Iterator[Record],
+    people: Iterator[Record],
+    *,
+    as_of: datetime,
+    courses: tuple[str, ...] = COURSES,
+    period_days: int = 366,
+    max_days: int = 30,
 ) -> Verdict:
     """Who started within ``period_days`` completed one of ``courses`` at most ``max_days`` after the first day.
 
@@ -90,8 +95,13 @@ def joiners_trained(
     over=("register.training", "register.people"),
 )
 def valid(
-    training: Iterator[Record], people: Iterator[Record], *, as_of: datetime, courses: tuple[str, ...] = COURSES,
-    min_pct: int = 98, due_days: int = 30,
+    training: Iterator[Record],
+    people: Iterator[Record],
+    *,
+    as_of: datetime,
+    courses: tuple[str, ...] = COURSES,
+    min_pct: int = 98,
+    due_days: int = 30,
 ) -> Verdict:
     """At least ``min_pct`` of those who have worked here for ``due_days`` hold one of ``courses`` that is still valid.
 

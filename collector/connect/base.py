@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -92,6 +92,11 @@ class Connection:
         self.limits = limits
         self.trail = Trail()
         self._pool = pool or Inline()
+        self._under_way: set[Future[Told]] = set()
+
+    def settle(self) -> None:
+        """Wait for everything that was asked, also for what no row holds: it belongs on record before the source ends."""
+        wait(list(self._under_way))
 
     def defer(self, ask: Callable[[list[int]], Any]) -> Any:
         """What ``ask(refs)`` will tell, once a worker is free; a refusal becomes a :class:`Refused`.
@@ -107,7 +112,10 @@ class Connection:
                 value = Refused(error.kind, error.reason, error.operation)
             return Told(value, tuple(refs))
 
-        return Pending(self._pool.submit(job))
+        future = self._pool.submit(job)
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return Pending(future)
 
     def ahead(self, items: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         """The tuples in order, deferred parts resolved, with a window of requests under way.
@@ -118,23 +126,17 @@ class Connection:
         window: deque[tuple[tuple[Any, ...], dict[int, int]]] = deque()
         broken: Unavailable | None = None
         rows = iter(items)
-        try:
-            while broken is None:
-                try:
-                    window.append((next(rows), dict(self.trail.pages)))
-                except StopIteration:
-                    break
-                except Unavailable as error:  # the list broke off; what was read before it is kept
-                    broken = error
-                if len(window) >= WINDOW:
-                    yield self._resolved(*window.popleft())
-            while window:
+        while broken is None:
+            try:
+                window.append((next(rows), dict(self.trail.pages)))
+            except StopIteration:
+                break
+            except Unavailable as error:  # the list broke off; what was read before it is kept
+                broken = error
+            if len(window) >= WINDOW:
                 yield self._resolved(*window.popleft())
-        finally:
-            for item, _ in window:  # what was asked is on record before the source ends
-                for part in item:
-                    if isinstance(part, Pending):
-                        part.told()
+        while window:
+            yield self._resolved(*window.popleft())
         if broken:
             raise broken
 

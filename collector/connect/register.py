@@ -167,7 +167,7 @@ def documents_in(folder: Path) -> Answer:
                 for entry in entries:
                     name = f"{here}/{entry.name}"
                     if not entry.name.isprintable():
-                        return _failed(GapKind.MALFORMED, f"{ascii(name)} has a name that cannot be printed")
+                        return _failed(GapKind.MALFORMED, f"{name!a} has a name that cannot be printed")
                     if entry.is_symlink():
                         return _failed(GapKind.REJECTED, f"{name} is a symbolic link")
                     if entry.is_dir(follow_symlinks=False):

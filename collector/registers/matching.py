@@ -87,9 +87,7 @@ def owned(found: Owner, account: str, service_accounts: Sequence[str]) -> Verdic
     return ok(f"{account} belongs to person {found.person['id']} ({found.how})")
 
 
-def approved(
-    requests: Table, found: Owner, account: str, system: tuple[str, str], as_of: datetime
-) -> Verdict:
+def approved(requests: Table, found: Owner, account: str, system: tuple[str, str], as_of: datetime) -> Verdict:
     """Whether somebody else approved a request for privileged access for this account or its person, still in force."""
     names = {system[0].partition("/")[0].casefold(), system[1].casefold()}
     who = {account.casefold(), *_names(found.person)}

@@ -131,4 +131,6 @@ def _header_faults(form: Shape, file: str, line: int, header: list[str]) -> Iter
     for name in form.columns:
         if name not in header:
             what = f"the column {name} is missing"
-            yield Fault(file, line, 0, "", what, "add it to the first line; its cells may be empty where that is allowed")
+            yield Fault(
+                file, line, 0, "", what, "add it to the first line; its cells may be empty where that is allowed"
+            )

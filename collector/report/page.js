@@ -252,7 +252,7 @@ function controlEntry(control) {
     h("span", null, badge(RESULTS, control.result, control.incomplete && control.result !== "not_collected" && "incomplete"), controlBeside(control).map((one) => [h("br"), h("span", { class: "also" }, one)])),
     h("span", { class: control.strength ? "" : "dim" }, control.strength ? words(control.strength) : "none shown"),
     h("span", null, ids.length ? many(ids.length, "check") + "; " : "", control.method.join(", ")),
-    h("span", { class: count ? "" : "dim" }, count ? many(count, "reply", "replies") : "none")],
+    h("span", { class: count ? "" : "dim" }, count ? many(count, "reply", "replies") : (control.human || []).length ? many(control.human.length, "statement") : "none")],
   () => [
     h("p", { class: "quote" }, control.reason, "."),
     h("h4", null, "What a person still does"),

@@ -31,6 +31,7 @@ def render(report: ReportData) -> str:
     seal = report.seal
     organisation = visible(report.plan.get("organisation", "")) or "Organisation not named"
     aborted = escape(visible(report.aborted))
+    stale = escape(visible(age(report)))
     problems = "".join(f"<li>Problem: {escape(visible(problem))}</li>" for problem in seal.problems)
     attested = "".join(f"<li>{escape(visible(line))}</li>" for line in seal.attested)
     warnings = "".join(f"<li>Warning: {escape(visible(warning))}</li>" for warning in seal.warnings)
@@ -43,6 +44,7 @@ def render(report: ReportData) -> str:
         state=escape(visible(report.state)),
         as_of=escape(visible(_readable(report.plan.get("asOf", "a time that is not recorded")))),
         aborted=f'<p class="notice bad" id="aborted"><strong>Aborted:</strong> {aborted}.</p>' if aborted else "",
+        stale=f'<p class="notice warn" id="age"><strong>Stale:</strong> {stale}.</p>' if stale else "",
         tone="good" if seal.verified else "bad" if seal.problems else "warn",
         seal=escape(seal.words),
         problems=f'<ul class="problems">{problems}</ul>' if problems else "",
@@ -50,6 +52,15 @@ def render(report: ReportData) -> str:
         warnings=f'<ul class="warnings">{warnings}</ul>' if warnings else "",
         data=in_script(contents(report)),
     )
+
+
+def age(report: ReportData) -> str:
+    """What a report of evidence that is too old begins with; empty for any other."""
+    if not report.stale:
+        return ""
+    unknown, total = report.standing["UNKNOWN"], len(report.findings)
+    lists = f"{len(report.stale)} of {len(report.populations)} lists were read too long before {_readable(report.at)}"
+    return f"{lists}; {unknown} of {total} findings stand as UNKNOWN then, whatever the run concluded"
 
 
 def contents(report: ReportData) -> Row:

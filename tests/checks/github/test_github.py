@@ -196,7 +196,9 @@ def test_who_brought_a_commit_is_needed_for_every_deployment(github: GitHubWorld
     assert str(github.read("github.deployments").shard.population.gap).count("was refused (403)")
 
 
-@pytest.mark.parametrize("dataset", ["github.dependabot-alerts", "github.code-scanning-alerts", "github.secret-scanning-alerts"])  # fmt: skip
+@pytest.mark.parametrize(
+    "dataset", ["github.dependabot-alerts", "github.code-scanning-alerts", "github.secret-scanning-alerts"]
+)
 def test_what_is_not_set_up_is_a_fact_and_what_is_refused_is_not(github: GitHubWorld, dataset: str) -> None:
     reading = github.read(dataset)
     assert reading.row(f"{ORG}/portal")["listAlertsForRepo"] is None
@@ -204,7 +206,8 @@ def test_what_is_not_set_up_is_a_fact_and_what_is_refused_is_not(github: GitHubW
     said = {line.get("error", {}).get("kind") for line in reading.ledger.lines}
     assert "absent" in said
     for status in (403, 404):
-        github.faults[".*/alerts"] = lambda request, number, status=status: refusal(status)
+        reply = refusal(status)
+        github.faults[".*/alerts"] = lambda request, number: reply  # noqa: B023 - asked before the next one
         with pytest.raises(Unavailable):
             github.read(dataset).row(f"{ORG}/portal")["listAlertsForRepo"]
 
@@ -213,7 +216,8 @@ def test_a_branch_without_protection_is_told_from_one_that_may_not_be_seen(githu
     path = f"{SHOP}/branches/main/protection"
     assert github.read("github.default-branches").row(f"{ORG}/shop")["getBranchProtection"] is None
     for message, seen in (("Not Found", False), ("Upgrade to GitHub Pro or make this repository public", True)):
-        github.faults[path] = lambda request, number, said=message: refusal(403 if "Upgrade" in said else 404, said)
+        reply = refusal(403 if seen else 404, message)
+        github.faults[path] = lambda request, number: reply  # noqa: B023 - asked before the next one
         row = github.read("github.default-branches").row(f"{ORG}/shop")
         if seen:
             assert row["getBranchProtection"] is None
@@ -399,7 +403,7 @@ def test_every_field_of_an_example_is_in_the_description_at_that_place(github: G
         alerts = f"/repos/{{owner}}/{{repo}}/{dataset.removeprefix('github.').removesuffix('-alerts')}/alerts"
         rest = {}
         for name, value in row.items():
-            if isinstance(value, dict) and GAP_KEY in value or value is None:
+            if value is None or (isinstance(value, dict) and GAP_KEY in value):
                 continue
             if name == "Changes":
                 for change in value:
