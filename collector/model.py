@@ -161,7 +161,7 @@ class Traced(Record):
     __slots__ = ("touched",)
 
     def __init__(self, row: Mapping[str, Any]) -> None:
-        super().__init__(row)
+        super().__init__(dict.items(row) if isinstance(row, dict) else row)  # as it stands: copying reads no field
         self.touched: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
@@ -226,7 +226,7 @@ class Table:
         found = self._indexes[path].get(value.casefold(), [])
         if not found:
             self._note(None, None)
-        records = [self._told(number) for number in found]
+        records: list[Record] = [self._told(number) for number in found]
         for one in records:
             one.get(path.partition("/")[0])
         return records

@@ -74,7 +74,7 @@ def test_a_file_is_recorded_byte_for_byte_and_read_as_it_stands(folder: Register
     assert (line["op"], line["params"], line["sha256"]) == (
         "register:read", {"path": "people.csv"}, hashlib.sha256(PEOPLE).hexdigest(),
     )  # fmt: skip
-    assert (history["op"], reading.ledger.objects[history["sha256"]]) == ("register:git-log", b"null")
+    assert (history["op"], reading.ledger.objects[history["sha256"]]) == ("register:git-log", b"{}")
     assert line["caller"].startswith("uid ")
     same(folder, reading)
 
@@ -342,7 +342,7 @@ def test_the_commit_of_a_file_is_recorded_where_there_is_one(folder: RegisterWor
     assert log["blob"] == content, "anyone can hold the recorded bytes against the commit"
     same(folder, reading)
     reading = folder.read("register.roles")
-    assert reading.ledger.objects[reading.ledger.lines[1]["sha256"]] == b"null"
+    assert reading.ledger.objects[reading.ledger.lines[1]["sha256"]] == b"{}"
     assert reading.shard.population.proven
 
 

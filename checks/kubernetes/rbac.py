@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from collector.api import Kubernetes, Record, Row, Verdict, check, fail, ok, skip, source
+from collector.api import Kubernetes, Personal, Record, Row, Verdict, check, fail, ok, skip, source
 from collector.workloads import APPLIED, named
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -30,6 +30,7 @@ def roles(cluster: Kubernetes) -> Iterator[Row]:
     per="connection",
     permissions=("list rbac.authorization.k8s.io/rolebindings",),
     redactions=(APPLIED,),
+    personal=(Personal(f"kubernetes:GET {RBAC}/rolebindings", "name", json="items[].subjects[].name"),),
 )
 def role_bindings(cluster: Kubernetes) -> Iterator[Row]:
     """Every role binding of every namespace."""
@@ -54,6 +55,7 @@ def cluster_roles(cluster: Kubernetes) -> Iterator[Row]:
     per="connection",
     permissions=("list rbac.authorization.k8s.io/clusterrolebindings",),
     redactions=(APPLIED,),
+    personal=(Personal(f"kubernetes:GET {RBAC}/clusterrolebindings", "name", json="items[].subjects[].name"),),
 )
 def cluster_role_bindings(cluster: Kubernetes) -> Iterator[Row]:
     """Every cluster role binding, those that Kubernetes brings included."""

@@ -221,7 +221,7 @@ class LiveWire(Wire):
         answer = send()
         elapsed_ms = round((time.monotonic() - started) * 1000, 3)
         received = datetime.now(UTC)
-        line = {
+        line: dict[str, Any] = {
             "task": self.task.id,
             "caller": self.caller,
             "op": ask.operation,
