@@ -228,7 +228,7 @@ def parser() -> argparse.ArgumentParser:
 
     registers = group("registers", "check the organisation's own registers, or begin them")
     checked = command("check", "show every fault and every wrong term of a folder of registers", registers)
-    checked.add_argument("folder", type=Path, metavar="FOLDER", help="the folder that a connection of kind register names")
+    checked.add_argument("folder", type=Path, metavar="FOLDER", help="folder of a connection of kind register")
     checked.add_argument("--json", action="store_true", help="one JSON document")
     begun = command("init", "write templates of all registers, and a page that explains their columns", registers)
     begun.add_argument("folder", type=Path, metavar="FOLDER", help="where; nothing there is overwritten")

@@ -252,7 +252,7 @@ def test_a_selection_by_connection_leaves_the_others_alone(aws: Cloud, tmp_path:
         (("--check", "aws.logs.gone"), "no check matches aws.logs.gone", "affidavit list checks"),
         ((*LOGS, "--check", "zz.*"), "no check matches zz.*", "affidavit list checks"),
         (("--control", "A.99.1"), "there is no control A.99.1", "affidavit list controls"),
-        (("--control", "A.7.4"), "no check is mapped to A.7.4", "affidavit list controls --json"),
+        (("--control", "A.7.3"), "no check is mapped to A.7.3", "affidavit list controls --json"),
         (("--connection", "away"), "there is no connection away", "choose one of cloud"),
         (("--check", "host.*"), "no check is left to run", "affidavit list checks"),
     ],

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -396,6 +397,13 @@ def test_the_configuration_names_the_folder_and_a_run_is_reperformed(tmp_path: P
     assert office.verify().ok
     (folder / "people.csv").unlink()
     assert office.rerun().code == 0
+    day = datetime.now(UTC).date()
+    period = ("--from", str(day - timedelta(days=1)), "--to", str(day + timedelta(days=1)))
+    assert affidavit(*office.command("bundle", *period, "-o", str(tmp_path / "bundle"), "--redact")).code == 0
+    assert affidavit("rerun", str(tmp_path / "bundle")).code == 0, "an address that is left out is no fault of its row"
+    assert not [
+        path for path in tmp_path.joinpath("bundle").rglob("*") if path.is_file() and PEOPLE in path.read_bytes()
+    ]
 
 
 def test_check_prints_every_fault_and_every_wrong_term(tmp_path: Path) -> None:

@@ -46,18 +46,18 @@ def devices(entra: Http) -> Iterator[Row]:
 
 
 @check(
-    "entra.devices.compliant",
+    "entra.devices.policies-met",
     title="Managed devices meet the compliance policies of the organisation",
     severity="high",
     each="entra.devices",
 )
-def compliant(device: Record, *, accepted: tuple[str, ...] = ("compliant",)) -> Verdict:
+def policies_met(device: Record, *, accepted: tuple[str, ...] = ("compliant",)) -> Verdict:
     """Intune holds the device to be in one of the ``accepted`` states.
 
     Source: List managedDevices (``complianceState``). The organisation's own policies say what is looked at; a device
-    without a policy may count as compliant. Remedy: bring the device in order, or retire it.
+    without a policy may be counted among them. Remedy: bring the device in order, or retire it.
     """
-    told = f"the state is {device['complianceState']}, accepted {', '.join(accepted)}"
+    told = f"Intune says {device['complianceState']}, accepted {', '.join(accepted)}"
     return ok(told) if device["complianceState"] in accepted else fail(told)
 
 

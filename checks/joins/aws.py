@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from collector.api import Record, Table, Verdict, check, skip
-from collector.registers.matching import RULES, no_leaver, owned, owner
+from collector.registers.matching import PEOPLE, RULES, no_leaver, owned, owner
 
 ROOT = "<root_account>"
 """Name of the root user in the credential report."""
@@ -14,7 +14,7 @@ ROOT = "<root_account>"
     title="Nobody who left has an active AWS access key",
     severity="critical",
     each="aws.iam.access-keys",
-    beside=("register.people", "register.identities"),
+    beside=PEOPLE,
 )
 def leavers_keys(
     key: Record,
@@ -45,7 +45,7 @@ def leavers_keys(
     title="Nobody who left can sign in to the AWS console",
     severity="critical",
     each="aws.iam.credential-report",
-    beside=("register.people", "register.identities"),
+    beside=PEOPLE,
 )
 def leavers_console(
     user: Record,
@@ -74,7 +74,7 @@ def leavers_console(
     title="Every IAM user belongs to a person of the register, or to a declared service",
     severity="medium",
     each="aws.iam.users",
-    beside=("register.people", "register.identities"),
+    beside=PEOPLE,
 )
 def users_owned(
     user: Record,

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from collector.api import Record, Table, Verdict, check, skip
-from collector.registers.matching import RULES, approved, no_leaver, owned, owner
+from collector.registers.matching import PEOPLE, RULES, approved, no_leaver, owned, owner
 
 
 @check(
@@ -11,7 +11,7 @@ from collector.registers.matching import RULES, approved, no_leaver, owned, owne
     title="Nobody who left is a member of the GitHub organisation",
     severity="critical",
     each="github.members",
-    beside=("register.people", "register.identities"),
+    beside=PEOPLE,
 )
 def leavers(
     member: Record,
@@ -39,7 +39,7 @@ def leavers(
     title="Nobody who left still works on a repository from outside",
     severity="high",
     each="github.outside-collaborators",
-    beside=("register.people", "register.identities"),
+    beside=PEOPLE,
 )
 def leavers_outside(
     collaborator: Record,
@@ -66,7 +66,7 @@ def leavers_outside(
     title="Every GitHub member is a person of the register",
     severity="medium",
     each="github.members",
-    beside=("register.people", "register.identities"),
+    beside=PEOPLE,
 )
 def members_owned(
     member: Record,
@@ -91,7 +91,7 @@ def members_owned(
     title="Owners of the GitHub organisation were approved by somebody else",
     severity="high",
     each="github.members",
-    beside=("register.people", "register.identities", "register.access-requests"),
+    beside=(*PEOPLE, "register.access-requests"),
 )
 def owners_approved(
     member: Record,

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from collector.api import Record, Table, Verdict, check, skip
-from collector.registers.matching import RULES, approved, no_leaver, owned, owner
+from collector.registers.matching import PEOPLE, RULES, approved, no_leaver, owned, owner
 
 SIGN_IN = ("ACTIVE", "LOCKED_OUT", "PASSWORD_EXPIRED", "RECOVERY")
 """Statuses of accounts that are in use, or will be again when the lock or the password is renewed."""
@@ -14,7 +14,7 @@ SIGN_IN = ("ACTIVE", "LOCKED_OUT", "PASSWORD_EXPIRED", "RECOVERY")
     title="Nobody who left has a live Okta account",
     severity="critical",
     each="okta.users",
-    beside=("register.people", "register.identities"),
+    beside=PEOPLE,
 )
 def leavers(
     user: Record,
@@ -46,7 +46,7 @@ def leavers(
     title="Every live Okta account belongs to a person of the register",
     severity="medium",
     each="okta.users",
-    beside=("register.people", "register.identities"),
+    beside=PEOPLE,
 )
 def accounts_owned(
     user: Record,
@@ -74,7 +74,7 @@ def accounts_owned(
     title="Okta administrators were approved by somebody else",
     severity="high",
     each="okta.administrators",
-    beside=("okta.users", "register.people", "register.identities", "register.access-requests"),
+    beside=("okta.users", *PEOPLE, "register.access-requests"),
 )
 def privileged_approved(
     admin: Record,

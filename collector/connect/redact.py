@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from collector.api import Redaction
@@ -65,33 +65,68 @@ def apply(redactions: Sequence[Redaction], operation: str, body: bytes) -> tuple
         Unavailable: a redaction is declared for JSON and the body is not JSON (kind ``malformed``):
             what cannot be searched for a secret is not stored.
     """
-    applied: list[dict[str, object]] = []
-    for redaction in redactions if body else ():
-        if not redaction.applies(operation):
-            continue
-        spans = list(_spans(redaction, operation, body))
-        for start, end in reversed(spans):
-            mask = b'"%s"' % MASK if redaction.json else MASK
-            body = body[:start] + mask + body[end:]
-        if spans:
-            where = redaction.json or redaction.regex
-            applied.append({"path": where, "reason": redaction.reason, "count": len(spans)})
-    return body, applied
+    wanted = [redaction for redaction in redactions if redaction.applies(operation)] if body else []
+    if not wanted:
+        return body, []
+    found = _json_spans([redaction for redaction in wanted if redaction.json], operation, body)
+    patterns = [redaction for redaction in wanted if not redaction.json]
+    text = body.decode("latin-1") if patterns else ""
+    found |= {redaction: _matches(redaction.regex, text) for redaction in patterns}
+    applied: list[dict[str, object]] = [
+        {"path": redaction.json or redaction.regex, "reason": redaction.reason, "count": len(found[redaction])}
+        for redaction in wanted
+        if found[redaction]
+    ]
+    pieces, place = [], 0
+    for start, end, mask in _apart((*span, redaction.json) for redaction in found for span in found[redaction]):
+        pieces += [body[place:start], mask]
+        place = end
+    return b"".join((*pieces, body[place:])), applied
 
 
-def _spans(redaction: Redaction, operation: str, body: bytes) -> Iterator[tuple[int, int]]:
-    if redaction.json:
-        wanted = tuple(part for name in redaction.json.split(".") for part in _parts(name))
-        if body[:1] not in (b"{", b"["):
-            raise Unavailable(GapKind.MALFORMED, "the reply is not JSON, so its secrets cannot be found", operation)
-        for span in json_scalars(body):
-            if len(span.path) == len(wanted) and all(w in ("*", p) for w, p in zip(wanted, span.path, strict=True)):
-                yield span.start, span.end
-    else:
-        text = body.decode("latin-1")
-        for match in re.finditer(redaction.regex, text, re.MULTILINE):
-            if match.end("secret") > match.start("secret"):
-                yield match.span("secret")
+def _json_spans(
+    redactions: Sequence[Redaction], operation: str, body: bytes
+) -> dict[Redaction, list[tuple[int, int]]]:
+    """Where the scalars of each redaction stand, found in one pass over the body."""
+    found: dict[Redaction, list[tuple[int, int]]] = {redaction: [] for redaction in redactions}
+    if not redactions:
+        return found
+    if body[:1] not in (b"{", b"["):
+        raise Unavailable(GapKind.MALFORMED, "the reply is not JSON, so its secrets cannot be found", operation)
+    paths = {
+        redaction: tuple(part for name in redaction.json.split(".") for part in _parts(name))
+        for redaction in redactions
+    }
+    known: dict[tuple[str, ...], list[list[tuple[int, int]]]] = {}
+    for span in json_scalars(body):
+        lists = known.get(span.path)
+        if lists is None:
+            lists = known[span.path] = [found[one] for one in redactions if _is_at(paths[one], span.path)]
+        for spans in lists:
+            spans.append((span.start, span.end))
+    return found
+
+
+def _is_at(wanted: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    return len(path) == len(wanted) and all(w in ("*", p) for w, p in zip(wanted, path, strict=True))
+
+
+def _matches(regex: str, text: str) -> list[tuple[int, int]]:
+    found = re.finditer(regex, text, re.MULTILINE)
+    return [match.span("secret") for match in found if match.end("secret") > match.start("secret")]
+
+
+def _apart(spans: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, bytes]]:
+    """The spans in order with what stands for each, those that overlap as one; a whole scalar of JSON stays one."""
+    joined: list[tuple[int, int, bool]] = []
+    for start, end, json in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if joined and start < joined[-1][1]:
+            before = joined[-1]
+            joined[-1] = (before[0], max(end, before[1]), before[2] and end <= before[1])
+        else:
+            joined.append((start, end, bool(json)))
+    for start, end, scalar in joined:
+        yield start, end, b'"%s"' % MASK if scalar else MASK
 
 
 def _parts(name: str) -> Iterator[str]:

@@ -13,11 +13,18 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from collector.api import Verdict, fail, ok, skip
-from collector.model import Record, Table
-from collector.registers.facts import is_past, moment, person
+from collector.model import Outcome, Record, Table
+from collector.registers.facts import days_after, is_past, moment, not_working, person
+
+PEOPLE = ("register.people", "register.identities")
+"""What stands beside an account to say whose it is."""
 
 RULES = ("declared", "address")
 """All rules; a check takes those it is told, as a limit an auditor sees in each finding."""
+
+
+AND = "; and "
+"""Between the parts of a reason that speaks of several accounts."""
 
 
 class Owner(NamedTuple):
@@ -47,7 +54,7 @@ def owner(
         rules: those to be tried.
     """
     if "declared" in rules:
-        names = {system[0].partition("/")[0].casefold(), system[1].casefold()}
+        names = _called(system)
         for row in identities.where("account", account):
             if row["system"].casefold() in names:
                 found = person(people, row["person"])
@@ -89,7 +96,7 @@ def owned(found: Owner, account: str, service_accounts: Sequence[str]) -> Verdic
 
 def approved(requests: Table, found: Owner, account: str, system: tuple[str, str], as_of: datetime) -> Verdict:
     """Whether somebody else approved a request for privileged access for this account or its person, still in force."""
-    names = {system[0].partition("/")[0].casefold(), system[1].casefold()}
+    names = _called(system)
     who = {account.casefold(), *_names(found.person)}
     seen = []
     for request in requests:
@@ -105,6 +112,55 @@ def approved(requests: Table, found: Owner, account: str, system: tuple[str, str
         else:
             return ok(f"{account}: request {request['id']} was approved by {request['approver']}")
     return fail(f"{account}: no approved request for privileged access in force; " + (", ".join(seen) or "none at all"))
+
+
+def every(verdicts: Iterable[Verdict]) -> Verdict:
+    """One answer for several accounts behind one record: what fails, else what passes, else why nothing was asked."""
+    told = list(verdicts)
+    for outcome in (Outcome.FAIL, Outcome.PASS):
+        if found := [verdict.reason for verdict in told if verdict.outcome is outcome]:
+            return Verdict(outcome, AND.join(found))
+    return skip(AND.join(verdict.reason for verdict in told) or "no account is behind it")
+
+
+def reviewed(
+    reviews: Table, system: tuple[str, str], as_of: datetime, max_days: int, max_privileged_days: int
+) -> Verdict:
+    """Whether the access to a system was reviewed of late, and its privileged rights more often."""
+    last = {"yes": "", "no": ""}
+    for name in sorted(_called(system)):
+        for review in reviews.where("system", name):
+            if review["held"] and review["reviewer"] and moment(review["held"]) <= as_of:
+                last[review["privileged"]] = max(last[review["privileged"]], review["held"])
+    today, told, late = as_of.date().isoformat(), [], False
+    for privileged, what, limit in (
+        ("no", "access", max_days),
+        ("yes", "privileged access", max_privileged_days),
+    ):
+        day = last[privileged]
+        age = days_after(day, today) if day else 0
+        told.append(f"{what} was reviewed " + (f"{age} days ago" if day else "never") + f", limit {limit}")
+        late = late or not day or age > limit
+    return fail("; ".join(told)) if late else ok("; ".join(told))
+
+
+def inventoried(assets: Table, people: Table, names: Sequence[str], as_of: datetime) -> Verdict:
+    """Whether a row of assets.csv stands for something by its id or name (with ``*``), and its owner works here."""
+    wanted, unowned = [name.casefold() for name in names], []
+    for asset in assets:
+        patterns = {str(asset[column]).casefold() for column in ("id", "name")}
+        if asset["disposed"] or not any(fnmatchcase(name, pattern) for name in wanted for pattern in patterns):
+            continue
+        if wrong := not_working(people, asset["owner"], as_of):
+            unowned.append(f"asset {asset['id']} has no owner: {wrong}")
+        else:
+            return ok(f"asset {asset['id']}, owned by {asset['owner']}")
+    return fail("; ".join(unowned) or f"no row of assets.csv stands for {' or '.join(names)}")
+
+
+def _called(system: tuple[str, str]) -> set[str]:
+    """What registers may call a system: its connection, or its kind."""
+    return {system[0].partition("/")[0].casefold(), system[1].casefold()}
 
 
 def _names(who: Record | None) -> set[str]:

@@ -277,7 +277,7 @@ def test_the_tenant_is_judged_as_it_is(entra: EntraWorld) -> None:
         ("entra.authorization-policy.invitations-restricted", "authorization-policy"),
         ("entra.conditional-access.legacy-blocked", "entra"),
         ("entra.conditional-access.report-only-settled", "p2"),
-        ("entra.devices.compliant", "m2"),
+        ("entra.devices.policies-met", "m2"),
         ("entra.devices.encrypted", "m2"),
         ("entra.devices.in-contact", "m2"),
         ("entra.devices.not-broken-open", "m3"),

@@ -11,7 +11,7 @@ import pytest
 
 from collector import examples, plugins
 from collector.judge import Bench, judge
-from collector.model import Outcome, Record, Table, instant, record
+from collector.model import Outcome, Record, Table, Traced, Unavailable, instant, record
 from collector.registers import facts
 from collector.registers.shape import NAMES, shape
 from tests.register_world import RegisterWorld, same
@@ -183,6 +183,16 @@ def test_every_value_of_an_example_may_stand_in_the_register() -> None:
                 gaps = {name for name, value in row.items() if isinstance(value, dict)}
                 problems |= {(example.check, *one) for one in form.problems(told) if one[0] not in gaps}
     assert problems == set()
+
+
+def test_a_refused_address_does_not_hide_who_is_found_by_id() -> None:
+    """A table over rows that a check was given notes what is read of them, and reads nothing by itself."""
+    gap = {"$gap": {"kind": "left-out", "reason": "left out of this bundle", "operation": ""}}
+    rows = [Traced(record({"id": "p-1", "email": gap, "status": "active", "end": None}))]
+    staff = Table(list(rows))
+    assert facts.not_working(staff, "p-1", instant("2026-06-01T00:00:00Z")) == ""
+    with pytest.raises(Unavailable, match="left out"):
+        facts.not_working(staff, "a@example.org", instant("2026-06-01T00:00:00Z"))
 
 
 # What the checks share

@@ -1,0 +1,211 @@
+"""Microsoft Entra accounts held against the organisation's own registers."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from collector.api import Record, Table, Verdict, check, skip
+from collector.registers.matching import PEOPLE, RULES, Owner, approved, every, no_leaver, owned, owner
+
+ROLES = (
+    "62e90394-69f5-4237-9190-012177145e10",  # Global Administrator
+    "e8611ab8-c189-46e8-94e1-60213ab1f814",  # Privileged Role Administrator
+    "7be44c8a-adaf-4e2a-84d6-ab2649e08a13",  # Privileged Authentication Administrator
+    "194ae4cb-b126-40b2-bd5b-6091b380977d",  # Security Administrator
+)
+"""Roles that give rights to others, or loosen the protection of the tenant; their ids are the same in every tenant."""
+
+
+def _owner(user: Record, people: Table, identities: Table, scope: str, rules: tuple[str, ...]) -> Owner:
+    name = user["userPrincipalName"]
+    return owner(people, identities, (scope, "entra"), name, (name, user["mail"]), rules)
+
+
+def _other(user: Record, guest: bool) -> str:
+    """Why an account is not asked about: it is off, or of the other kind. Old members have no type."""
+    if not user["accountEnabled"]:
+        return "the account is disabled"
+    return "" if (user["userType"] == "Guest") is guest else f"user type is {user['userType'] or 'not set'}"
+
+
+@check(
+    "joins.entra.leavers",
+    title="Nobody who left has a live Entra account",
+    severity="critical",
+    each="entra.users",
+    beside=PEOPLE,
+)
+def leavers(
+    user: Record,
+    people: Table,
+    identities: Table,
+    *,
+    as_of: datetime,
+    scope: str,
+    max_days: int = 1,
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """The enabled account of a member belongs to nobody who left more than ``max_days`` before the day of collection.
+
+    Source: List users (``accountEnabled``, ``userType``, ``userPrincipalName``, ``mail``); people.csv, identities.csv.
+    Remedy: block sign-in and end the sessions; correct people.csv where the person is still here.
+    """
+    if other := _other(user, guest=False):
+        return skip(other)
+    held = f"the account {user['userPrincipalName']} is enabled"
+    return no_leaver(_owner(user, people, identities, scope, rules), held, as_of, max_days)
+
+
+@check(
+    "joins.entra.leavers-guests",
+    title="Nobody who left is still a guest in Entra",
+    severity="high",
+    each="entra.users",
+    beside=PEOPLE,
+)
+def leavers_guests(
+    user: Record,
+    people: Table,
+    identities: Table,
+    *,
+    as_of: datetime,
+    scope: str,
+    max_days: int = 1,
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """An enabled guest is nobody who left more than ``max_days`` before the day of collection.
+
+    Source: List users (``accountEnabled``, ``userType``, ``mail``); people.csv, identities.csv.
+    Remedy: delete the guest.
+    """
+    if other := _other(user, guest=True):
+        return skip(other)
+    held = f"the guest {user['mail'] or user['userPrincipalName']} is enabled"
+    return no_leaver(_owner(user, people, identities, scope, rules), held, as_of, max_days)
+
+
+@check(
+    "joins.entra.owned",
+    title="Every live Entra account of a member belongs to a person of the register",
+    severity="medium",
+    each="entra.users",
+    beside=PEOPLE,
+)
+def members_owned(
+    user: Record,
+    people: Table,
+    identities: Table,
+    *,
+    scope: str,
+    service_accounts: tuple[str, ...] = (),
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """An enabled member is matched with a person, or its name is one of ``service_accounts`` (with ``*``).
+
+    Source: List users (``accountEnabled``, ``userType``, ``userPrincipalName``, ``mail``); people.csv, identities.csv.
+    Remedy: block the account, or write its person into identities.csv.
+    """
+    if other := _other(user, guest=False):
+        return skip(other)
+    return owned(_owner(user, people, identities, scope, rules), user["userPrincipalName"], service_accounts)
+
+
+@check(
+    "joins.entra.guests-owned",
+    title="Every Entra guest is known to the register of people",
+    severity="low",
+    each="entra.users",
+    beside=PEOPLE,
+)
+def guests_owned(
+    user: Record,
+    people: Table,
+    identities: Table,
+    *,
+    scope: str,
+    expected: tuple[str, ...] = (),
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """An enabled guest is matched with a person, or the address is one of ``expected`` (``*@partner.example``).
+
+    Source: List users (``accountEnabled``, ``userType``, ``mail``); people.csv, identities.csv.
+    Remedy: delete the guest, or write the person into people.csv.
+    """
+    if other := _other(user, guest=True):
+        return skip(other)
+    found = _owner(user, people, identities, scope, rules)
+    return owned(found, user["mail"] or user["userPrincipalName"], expected)
+
+
+def _holders(assignment: Record, users: Table, groups: Table) -> Iterator[Record]:
+    """The users behind an assignment: its holder, or the members of the group that holds it."""
+    held = [assignment["principalId"]]
+    for group in groups.where("id", assignment["principalId"]):
+        held = [member["id"] for member in group["listMembers"]]
+    for one in held:
+        yield from users.where("id", one)
+
+
+@check(
+    "joins.entra.privileged-approved",
+    title="Holders of Entra roles that rule the tenant were approved by somebody else",
+    severity="high",
+    each="entra.role-assignments",
+    beside=("entra.users", "entra.groups", *PEOPLE, "register.access-requests"),
+)
+def privileged_approved(
+    assignment: Record,
+    users: Table,
+    groups: Table,
+    people: Table,
+    identities: Table,
+    requests: Table,
+    *,
+    as_of: datetime,
+    scope: str,
+    roles: tuple[str, ...] = ROLES,
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """Each user who holds one of ``roles`` now, alone or in a group, has a request approved by somebody else.
+
+    The request is for privileged access to this system, was not refused and has not ended. Applications are skipped.
+    Source: List roleAssignments (``principalId``, ``roleDefinitionId``), List groups (members), List users;
+    access-requests.csv.
+    Remedy: take the role away, or have it requested and approved.
+    """
+    if assignment["roleDefinitionId"] not in roles:
+        return skip("a role that does not rule the tenant")
+    return every(
+        approved(
+            requests, _owner(user, people, identities, scope, rules), user["userPrincipalName"], (scope, "entra"), as_of
+        )
+        for user in _holders(assignment, users, groups)
+    )
+
+
+@check(
+    "joins.entra.leavers-devices",
+    title="No managed device is still enrolled for somebody who left",
+    severity="high",
+    each="entra.devices",
+    beside=PEOPLE,
+)
+def leavers_devices(
+    device: Record,
+    people: Table,
+    identities: Table,
+    *,
+    as_of: datetime,
+    scope: str,
+    max_days: int = 7,
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """A device in Intune is enrolled for nobody who left more than ``max_days`` before the day of collection.
+
+    Source: List managedDevices (``userPrincipalName``, empty for a shared device, ``serialNumber``); people.csv.
+    Remedy: collect the device, or wipe it; then retire it in Intune.
+    """
+    name = device["userPrincipalName"]
+    if not name:
+        return skip("enrolled for nobody in particular")
+    found = owner(people, identities, (scope, "entra"), name, (name,), rules)
+    return no_leaver(found, f"the device {device['serialNumber']} is enrolled for {name}", as_of, max_days)
