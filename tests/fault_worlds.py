@@ -11,6 +11,7 @@ import base64
 import functools
 import json
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -372,7 +373,8 @@ def store(kind: str, as_of: str, readings: Iterable[Reading]) -> None:
                     kept["body"] = {"base64": base64.b64encode(body).decode()}
             lines.append(kept)
     text = json.dumps({"as_of": as_of, "tasks": tasks}, indent=1, ensure_ascii=False)
-    (STORED / f"{kind}.json").write_text(text.replace(socket.gethostname(), "server.example.org") + "\n", "utf8")
+    here = rf"(?<![\w+/]){re.escape(socket.gethostname())}(?![\w+/=])"
+    (STORED / f"{kind}.json").write_text(re.sub(here, "server.example.org", text) + "\n", "utf8")
 
 
 def _store_ldap(folder: Path) -> None:

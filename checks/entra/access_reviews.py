@@ -57,6 +57,7 @@ def access_reviews(entra: Http) -> Iterator[Row]:
     per="connection",
     permissions=("AccessReview.Read.All",),
     kind="period",
+    window_days=WINDOW_DAYS,
     redactions=tuple(
         Redaction(
             f"entra:GET {DEFINITIONS}/{{id}}/instances/{{round}}/decisions",

@@ -86,6 +86,7 @@ def directory_audits(entra: Http) -> Iterator[Row]:
     per="connection",
     permissions=("AuditLog.Read.All",),
     kind="period",
+    window_days=DAYS,
     redactions=tuple(
         Redaction("entra:GET /v1.0/auditLogs/signIns", "the person is told by id and user name", json=f"value[].{path}")
         for path in (

@@ -35,6 +35,7 @@ OWNERS = ("org.add_member", "org.update_member", "org.remove_member")
     per="account",
     permissions=("organization_administration:read",),
     kind="period",
+    window_days=DAYS,
     redactions=tuple(
         Redaction("github:GET /orgs/{org}/audit-log", "who acted is told by login, when by the time", json=f"[].{path}")
         for path in ("actor_ip", "actor_location.country_code", "actor_location.country_name", "user_agent", "name")

@@ -83,6 +83,7 @@ def _production(deployment: Row) -> bool:
     per="account",
     permissions=("deployments:read", *READ),
     kind="period",
+    window_days=DAYS,
     redactions=(
         *NOT_NEEDED,
         Redaction("github:GET /repos/{owner}/{repo}/deployments", "may hold anything", json="[].payload"),
@@ -149,6 +150,7 @@ def _pulls(github: Http, where: dict[str, Any], sha: str) -> Any:
     per="account",
     permissions=READ,
     kind="period",
+    window_days=DAYS,
     redactions=NOT_NEEDED,
 )
 def changes(github: Http) -> Iterator[Row]:
@@ -182,6 +184,7 @@ def changes(github: Http) -> Iterator[Row]:
     per="account",
     permissions=("contents:read", "metadata:read", "pull_requests:read"),
     kind="period",
+    window_days=DAYS,
     redactions=NOT_NEEDED,
 )
 def commits(github: Http) -> Iterator[Row]:

@@ -55,6 +55,7 @@ def _change(gitlab: Http, project: int, merge: Row) -> Row:
     per="account",
     permissions=("read_api",),
     kind="period",
+    window_days=DAYS,
     redactions=REDACTED,
 )
 def deployments(gitlab: Http) -> Iterator[Row]:
@@ -117,6 +118,7 @@ def deployments(gitlab: Http) -> Iterator[Row]:
     per="account",
     permissions=("read_api",),
     kind="period",
+    window_days=DAYS,
     redactions=REDACTED,
 )
 def changes(gitlab: Http) -> Iterator[Row]:

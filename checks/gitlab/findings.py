@@ -26,8 +26,9 @@ LISTED: dict[str, Any] = {
 
 
 @source(
-    "gitlab.audit-events", key="Key", per="account", permissions=("read_api",), kind="period", redactions=(REDACTED,)
-)
+    "gitlab.audit-events", key="Key", per="account", permissions=("read_api",), kind="period", window_days=DAYS,
+    redactions=(REDACTED,),
+)  # fmt: skip
 def audit_events(gitlab: Http) -> Iterator[Row]:
     """Every audit event of the 90 days before the collection, of the group and of its projects; paid plans only."""
     now = gitlab.now()

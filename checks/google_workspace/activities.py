@@ -25,7 +25,7 @@ WARNINGS = (
 
 
 @source(
-    "google-workspace.admin-activities", key="Key", per="connection", permissions=READS, kind="period",
+    "google-workspace.admin-activities", key="Key", per="connection", permissions=READS, kind="period", window_days=90,
     redactions=REDACTIONS, personal=PERSONAL,
 )  # fmt: skip
 def admin_activities(google: Http) -> Iterator[Row]:
@@ -34,7 +34,7 @@ def admin_activities(google: Http) -> Iterator[Row]:
 
 
 @source(
-    "google-workspace.sign-ins", key="Key", per="connection", permissions=READS, kind="period",
+    "google-workspace.sign-ins", key="Key", per="connection", permissions=READS, kind="period", window_days=30,
     redactions=REDACTIONS, personal=PERSONAL,
 )  # fmt: skip
 def sign_ins(google: Http) -> Iterator[Row]:
@@ -43,7 +43,7 @@ def sign_ins(google: Http) -> Iterator[Row]:
 
 
 @source(
-    "google-workspace.login-warnings", key="Key", per="connection", permissions=READS, kind="period",
+    "google-workspace.login-warnings", key="Key", per="connection", permissions=READS, kind="period", window_days=90,
     redactions=REDACTIONS, personal=PERSONAL,
 )  # fmt: skip
 def login_warnings(google: Http) -> Iterator[Row]:
