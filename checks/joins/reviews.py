@@ -1,0 +1,198 @@
+"""Reviews of access rights held against the systems: that each system had one, and by somebody without the rights."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from collector.api import Record, Table, Verdict, check, fail, ok, skip
+from collector.registers.facts import before_period, person
+from collector.registers.matching import PEOPLE, RULES, Owner, owner, reviewed
+
+REVIEWS = ("register.access-reviews",)
+
+
+@check(
+    "joins.okta.reviewed",
+    title="Access to the Okta organisation was reviewed of late",
+    severity="high",
+    each="okta.support-access",
+    beside=REVIEWS,
+)
+def okta_reviewed(
+    row: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 190
+) -> Verdict:
+    """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
+
+    A review names the system as the connection, or ``okta``. The one record of the organisation stands for it.
+    Source: access-reviews.csv (``system``, ``privileged``, ``held``, ``reviewer``).
+    Remedy: hold the review.
+    """
+    return reviewed(reviews, (scope, "okta"), as_of, max_days, max_privileged_days)
+
+
+@check(
+    "joins.aws.reviewed",
+    title="Access to the AWS account was reviewed of late",
+    severity="high",
+    each="aws.sts.caller-identity",
+    beside=REVIEWS,
+)
+def aws_reviewed(
+    row: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 190
+) -> Verdict:
+    """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
+
+    A review names the system as the connection, or ``aws``, and speaks of all accounts of it.
+    Source: access-reviews.csv (``system``, ``privileged``, ``held``, ``reviewer``).
+    Remedy: hold the review.
+    """
+    return reviewed(reviews, (scope, "aws"), as_of, max_days, max_privileged_days)
+
+
+@check(
+    "joins.github.reviewed",
+    title="Access to the GitHub organisation was reviewed of late",
+    severity="high",
+    each="github.organisation",
+    beside=REVIEWS,
+)
+def github_reviewed(
+    row: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 190
+) -> Verdict:
+    """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
+
+    A review names the system as the connection, or ``github``, and speaks of all organisations of it.
+    Source: access-reviews.csv (``system``, ``privileged``, ``held``, ``reviewer``).
+    Remedy: hold the review.
+    """
+    return reviewed(reviews, (scope, "github"), as_of, max_days, max_privileged_days)
+
+
+@check(
+    "joins.gitlab.reviewed",
+    title="Access to the GitLab group was reviewed of late",
+    severity="high",
+    each="gitlab.group",
+    beside=REVIEWS,
+)
+def gitlab_reviewed(
+    row: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 190
+) -> Verdict:
+    """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
+
+    A review names the system as the connection, or ``gitlab``, and speaks of all groups of it.
+    Source: access-reviews.csv (``system``, ``privileged``, ``held``, ``reviewer``).
+    Remedy: hold the review.
+    """
+    return reviewed(reviews, (scope, "gitlab"), as_of, max_days, max_privileged_days)
+
+
+@check(
+    "joins.entra.reviewed",
+    title="Access to the Entra tenant was reviewed of late",
+    severity="high",
+    each="entra.organisation",
+    beside=REVIEWS,
+)
+def entra_reviewed(
+    row: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 190
+) -> Verdict:
+    """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
+
+    A review names the system as the connection, or ``entra``. Reviews held in Entra itself are another check.
+    Source: access-reviews.csv (``system``, ``privileged``, ``held``, ``reviewer``).
+    Remedy: hold the review.
+    """
+    return reviewed(reviews, (scope, "entra"), as_of, max_days, max_privileged_days)
+
+
+def _not_meant(review: Record, systems: tuple[str, ...], as_of: datetime, period_days: int) -> str:
+    """Why a review is not asked about; empty when it is."""
+    if not any(fnmatchcase(review["system"].casefold(), pattern.casefold()) for pattern in systems):
+        return f"a review of {review['system']}"
+    if review["privileged"] != "yes":
+        return "not a review of privileged rights"
+    if not review["held"] or not review["reviewer"]:
+        return "it was not held, or by nobody named"
+    return before_period(review["held"], as_of, period_days)
+
+
+def _independent(review: Record, people: Table, holders: Iterable[Owner]) -> Verdict:
+    """Whether none of the accounts that hold the rights is the reviewer's."""
+    reviewer = person(people, review["reviewer"])
+    if reviewer is None:
+        return fail(f"{review['reviewer']}, who reviewed on {review['held']}, is not in people.csv")
+    count = nobody = 0
+    for found in holders:
+        count += 1
+        nobody += found.person is None
+        if found.person is not None and found.person["id"] == reviewer["id"]:
+            return fail(f"{review['reviewer']} reviewed on {review['held']} rights that they hold ({found.how})")
+    told = f"{review['reviewer']}, who reviewed on {review['held']}, holds none of {count} privileged accounts"
+    return ok(f"{told}, {nobody} of which belong to nobody in the register" if nobody else told)
+
+
+@check(
+    "joins.okta.reviewer-independent",
+    title="Who reviewed Okta administrators is none",
+    severity="high",
+    each="register.access-reviews",
+    beside=("okta.administrators", "okta.users", *PEOPLE),
+)
+def okta_reviewer_independent(
+    review: Record,
+    admins: Table,
+    users: Table,
+    people: Table,
+    identities: Table,
+    *,
+    as_of: datetime,
+    systems: tuple[str, ...] = ("okta*",),
+    period_days: int = 366,
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """Who reviewed the privileged rights of one of ``systems`` holds no active administrator role today.
+
+    Roles held on the day of the review and taken away since are not seen.
+    Source: access-reviews.csv (``reviewer``), List roles of a user, List users; people.csv, identities.csv.
+    Remedy: have somebody else review.
+    """
+    if other := _not_meant(review, systems, as_of, period_days):
+        return skip(other)
+    logins = (
+        (user["profile"]["login"], user["profile"]["email"])
+        for admin in admins
+        if any(role["status"] == "ACTIVE" for role in admin["listAssignedRolesForUser"])
+        for user in users.where("id", admin["id"])
+    )
+    system = (review["system"], "okta")
+    return _independent(review, people, (owner(people, identities, system, it[0], it, rules) for it in logins))
+
+
+@check(
+    "joins.github.reviewer-independent",
+    title="Who reviewed owners of the GitHub organisation is none",
+    severity="high",
+    each="register.access-reviews",
+    beside=("github.members", *PEOPLE),
+)
+def github_reviewer_independent(
+    review: Record,
+    members: Table,
+    people: Table,
+    identities: Table,
+    *,
+    as_of: datetime,
+    systems: tuple[str, ...] = ("github*",),
+    period_days: int = 366,
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """Who reviewed the privileged rights of one of ``systems`` owns no organisation today.
+
+    Source: access-reviews.csv (``reviewer``), List organization members (``role``); people.csv, identities.csv.
+    Remedy: have somebody else review.
+    """
+    if other := _not_meant(review, systems, as_of, period_days):
+        return skip(other)
+    system, logins = (review["system"], "github"), (one["login"] for one in members.where("Role", "admin"))
+    return _independent(review, people, (owner(people, identities, system, name, (), rules) for name in logins))
