@@ -51,6 +51,7 @@ __all__ = [
 Severity = Literal["low", "medium", "high", "critical"]
 Per = Literal["connection", "account", "region"]
 Across = Literal["region", "account", "run"]
+Basis = Literal["count-reconciled", "independent-source", ""]
 
 
 class Aws(Protocol):
@@ -419,6 +420,8 @@ class Check:
     module: str = ""
     reconciles: tuple[str, ...] = ()
     """Datasets it holds against an independent list or count: its subject is the evidence."""
+    basis: Basis = "count-reconciled"
+    """What their populations rest on where it passes; empty where it can only dispute them."""
 
     @property
     def description(self) -> str:
@@ -487,6 +490,7 @@ def check(
     aliases: tuple[str, ...] = (),
     retired: str = "",
     reconciles: tuple[str, ...] = (),
+    basis: Basis = "count-reconciled",
 ) -> Callable[[Callable[..., Verdict]], Check]:
     """Declare a function of one record (``each``) or of whole datasets (``over``) as the check ``id``.
 
@@ -495,7 +499,9 @@ def check(
 
     Keyword-only arguments with a default are limits someone may change; ``as_of`` is the time of collection, ``scope``
     where the record was read. A check
-    that ``reconciles`` datasets it asks for speaks of the evidence: if it fails, nothing that rests on them passes.
+    that ``reconciles`` datasets it asks for speaks of the evidence: if it fails, nothing that rests on them passes. If
+    it passes they rest on ``basis``: an independent count of the same service, an independent source that tells the
+    same one by one, or what they rested on before, where it is empty.
     """
 
     def declare(function: Callable[..., Verdict]) -> Check:
@@ -531,6 +537,7 @@ def check(
             retired,
             function,
             reconciles=reconciles,
+            basis=basis,
         )
 
     return declare

@@ -13,7 +13,7 @@ from collector.console import say
 from collector.errors import AffidavitError, ConfigError
 
 if TYPE_CHECKING:
-    from evidence_store.bundle_run import BundleRun
+    from evidence_store.bundles.run import BundleRun
 
 Arguments = argparse.Namespace
 
@@ -30,7 +30,7 @@ def bundle(arguments: Arguments) -> int:
     from collector.period_commands import moment
     from collector.signing import bucket, signer
     from evidence_store.__main__ import since_text
-    from evidence_store.bundle import qr_terminal
+    from evidence_store.bundles.build import qr_terminal
     from evidence_store.store import Store
 
     if not arguments.config.is_file():
@@ -73,7 +73,7 @@ def run_in_bundle(arguments: Arguments) -> Iterator[BundleRun]:
         TamperedError: the bundle is not what was sealed.
         UnauthenticatedError: it is not signed by the key that was given.
     """
-    from evidence_store.bundle_run import Bundle
+    from evidence_store.bundles.run import Bundle
 
     with Bundle.open(arguments.path, key=arguments.key) as opened:
         if arguments.key and not opened.verification.ok:

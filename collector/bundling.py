@@ -25,7 +25,8 @@ from collector.report import build as build_report
 from collector.report import json_, page
 from collector.rerun import rerun
 from collector.sealing import outside
-from evidence_store import bundle, words
+from evidence_store import words
+from evidence_store.bundles import build as bundle
 from evidence_store.errors import StampError, TamperedError
 from evidence_store.keys import Signer
 from evidence_store.note import Checkpoint

@@ -217,6 +217,13 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--to", dest="end", metavar="DATE", help="last day of that period")
     _with_config(report)
 
+    leavers = command("leavers", "verify a run and show who left and can still get in, with the replies that show it")
+    leavers.add_argument("run", nargs="?", type=int, metavar="RUN", help="its number (the newest complete one)")
+    leavers.add_argument("--store", type=Path, metavar="STORE", help="folder of the store (from the configuration)")
+    leavers.add_argument("--key", metavar="FINGERPRINT", help="SHA-256 of the public key (from the configuration)")
+    leavers.add_argument("--json", action="store_true", help="one JSON document")
+    _with_config(leavers)
+
     listing = command("list", "show what is installed")
     listing.add_argument(
         "what", choices=("checks", "sources", "controls", "mappings"), help="checks, sources, controls or mappings"

@@ -177,7 +177,7 @@ def verify(arguments: Arguments) -> int:
 def rerun(arguments: Arguments) -> int:
     """Re-perform a sealed run."""
     from collector.rerun import rerun as perform
-    from evidence_store.bundle_source import is_bundle
+    from evidence_store.bundles.source import is_bundle
     from evidence_store.store import Store
 
     if is_bundle(arguments.path):
@@ -417,6 +417,26 @@ def report(arguments: Arguments) -> int:
     else:
         terminal.show(data, sys.stdout)
     return 4 if verification.problems or (key and not verification.ok) else 0
+
+
+def leavers(arguments: Arguments) -> int:
+    """Who left and can still get in; nothing is shown of a store that does not verify."""
+    from collector.leavers import leavers as of_run
+    from collector.leavers import screen
+    from evidence_store.store import Store
+
+    path, key = arguments.store, arguments.key
+    if path is None:
+        config = load_config(_existing(arguments.config))
+        path, key = config.store.path, key or _signer(config).keyid
+    if key:
+        _verified(path, key)
+    else:
+        say("note: no key was given, so nobody says who signed this; give one with --key")
+    with Store.open(path, key=key) as store:
+        shown = of_run(store.run(arguments.run))
+    print(json.dumps({"schema": "affidavit.leavers/1", **shown.as_row()}) if arguments.json else screen(shown))
+    return 3 if shown.unknown or not shown.asked else 1 if shown.people else 0
 
 
 def list_(arguments: Arguments) -> int:

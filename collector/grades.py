@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 MEANING = {
-    "A": "confirmed by an independent count and attested from outside",
+    "A": "confirmed by an independent count or source and attested from outside",
     "B": "complete and attested from outside, one source",
     "C": "complete, nobody outside attests when",
     "D": "nothing concluded, or not proven complete",
@@ -34,7 +34,8 @@ def grade(finding: Mapping[str, Any], bases: Iterable[str], *, anchored: bool) -
     if not anchored:
         return "C", "complete list, replies on record; nobody outside attests when"
     if found <= RECONCILED:
-        return "A", "complete list, confirmed by an independent count, replies on record, attested from outside"
+        witness = "source" if found == {"independent-source"} else "count"
+        return "A", f"complete list, confirmed by an independent {witness}, replies on record, attested from outside"
     return "B", "complete list, replies on record, attested from outside; one source only"
 
 

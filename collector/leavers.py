@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from collector.model import Outcome
+from collector.registers.matching import AND
 from evidence_store.run import SealedRun
 
 CHECK = re.compile(r"joins\.[a-z-]+\.leavers(?:-[a-z-]+)?")
@@ -79,11 +80,12 @@ def leavers(run: SealedRun) -> Leavers:
     replies = {line["i"]: line for line in run.replies() if line["i"] in cited}
     people: dict[str, list[tuple[re.Match[str], Access]]] = {}
     for row in live:
-        told = PERSON.fullmatch(row["reason"])
-        if told is None:
-            raise ValueError(f"{row['check']} does not say who left: {row['reason']}")
-        access = Access(row["scope"], told[5], told[2], row["check"], tuple(_replies(row["evidence"], replies)))
-        people.setdefault(told[1], []).append((told, access))
+        for reason in row["reason"].split(AND):
+            told = PERSON.fullmatch(reason)
+            if told is None:
+                raise ValueError(f"{row['check']} does not say who left: {reason}")
+            access = Access(row["scope"], told[5], told[2], row["check"], tuple(_replies(row["evidence"], replies)))
+            people.setdefault(told[1], []).append((told, access))
     every = (_leaver(who, accounts) for who, accounts in people.items())
     unknown = ((row["check"], row["scope"], row["reason"]) for row in found if row["outcome"] in ("UNKNOWN", "ERROR"))
     return Leavers(

@@ -12,6 +12,10 @@ from collector.model import GAP_KEY, GapKind, Outcome, Shard
 from evidence_store.spans import MASK
 
 REASON = "the field is left out of what is shown of this run"
+WEAKER = {
+    "count-reconciled": ("terminal-page",), "independent-source": ("count-reconciled", "terminal-page"),
+}  # fmt: skip
+"""What a population rests on where a list or count it was held against is not shown."""
 
 
 class Shown(Protocol):
@@ -99,9 +103,9 @@ class LeftOut:
             case "gap":
                 return f"{line['dataset']}@{line['scope']}" in self.tasks
             case "population":
-                weaker = {**line, "basis": "terminal-page"}
-                if self.hidden_results and line["basis"] == "count-reconciled" and again == weaker:
-                    return True  # the count it was held against is withheld; the list itself came out the same
+                weaker = [{**line, "basis": basis} for basis in WEAKER.get(line["basis"], ())]
+                if self.hidden_results and again in weaker:
+                    return True  # what it was held against is withheld; the list itself came out the same
                 unread = again is not None and (again["gap"] is not None or line["task"] in masked)
                 return unread and line["task"] in self.tasks
         return False

@@ -119,7 +119,7 @@ def _size(path: Path) -> int:
 
 
 def _against_bundle(proof: bytes, path: Path, key: str) -> tuple[Disclosed, tuple[bytes, bytes] | None]:
-    from evidence_store.bundle_run import Bundle
+    from evidence_store.bundles.run import Bundle
     from evidence_store.disclose import check
     from evidence_store.note import Checkpoint
     from evidence_store.spelling import unb64

@@ -1,18 +1,20 @@
 """Lets evidence about evidence bear on what is concluded: agreement strengthens a population, dispute voids it. Pure.
 
 A check that names ``reconciles`` holds datasets against an independent list or count. Where it passes, the basis of
-their populations is ``count-reconciled``; where it fails, nobody knows which reply is right, so nothing that rests on
-them can pass.
+their populations is the one it names, ``count-reconciled`` or ``independent-source``; where it names none, they are
+left as they were. Where it fails, nobody knows which reply is right, so nothing that rests on them can pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from collector.api import Check
 from collector.judge import Bench, judge
 from collector.model import Finding, Gap, GapKind, Outcome, Shard
+
+STRONGEST_FIRST = ("independent-source", "count-reconciled")
 
 
 def reconcile(checks: Iterable[Check], shards: Sequence[Shard], bench: Bench) -> tuple[list[Shard], list[Finding]]:
@@ -23,10 +25,12 @@ def reconcile(checks: Iterable[Check], shards: Sequence[Shard], bench: Bench) ->
     for finding in findings:
         for dataset in witnesses[finding.check].reconciles:
             told.setdefault((dataset, finding.scope), []).append(finding)
-    return [_marked(shard, told) for shard in shards], findings
+    return [_marked(shard, told, witnesses) for shard in shards], findings
 
 
-def _marked(shard: Shard, told: dict[tuple[str, str], list[Finding]]) -> Shard:
+def _marked(
+    shard: Shard, told: Mapping[tuple[str, str], Sequence[Finding]], witnesses: Mapping[str, Check]
+) -> Shard:
     task, population = shard.task, shard.population
     said = [
         finding
@@ -40,6 +44,6 @@ def _marked(shard: Shard, told: dict[tuple[str, str], list[Finding]]) -> Shard:
         reason = f"its records are in dispute ({disputes[0].check}): {disputes[0].reason}"
         gap = Gap(task.dataset, task.scope, GapKind.UNPROVEN, reason)
         return replace(shard, population=replace(population, basis="unproven", gap=gap))
-    if any(finding.outcome is Outcome.PASS for finding in said):
-        return replace(shard, population=replace(population, basis="count-reconciled"))
-    return shard
+    agreed = {witnesses[finding.check].basis for finding in said if finding.outcome is Outcome.PASS}
+    basis = next((basis for basis in STRONGEST_FIRST if basis in agreed), population.basis)
+    return replace(shard, population=replace(population, basis=basis))

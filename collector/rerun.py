@@ -25,7 +25,7 @@ from collector.left_out import LeftOut, mark
 from collector.model import Task
 from collector.plugins import Library, load, load_folders
 from collector.results import Results, conclude
-from evidence_store.bundle_run import BundleRun
+from evidence_store.bundles.run import BundleRun
 from evidence_store.redaction import RedactedRun
 from evidence_store.run import SealedRun
 

@@ -40,8 +40,9 @@ def pod_redactions(path: str) -> tuple[Redaction, ...]:
 
 def containers(spec: Mapping[str, Any], *, debug: bool = True) -> list[Mapping[str, Any]]:
     """Every container of a pod: those that start it, those that run, and those added to look into it."""
-    kinds = ("initContainers", "containers", *(("ephemeralContainers",) if debug else ()))
-    return [container for kind in kinds for container in spec.get(kind) or ()]
+    begun = spec.get("initContainers") or ()
+    added = spec.get("ephemeralContainers") or () if debug else ()  # both left out where there are none
+    return [*begun, *spec["containers"], *added]
 
 
 def named(found: Iterable[str], most: int = 10) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from evidence_store.bundle_source import is_bundle
-from evidence_store.bundle_verify import verify_bundle
+from evidence_store.bundles.source import is_bundle
+from evidence_store.bundles.verify import verify_bundle
 from evidence_store.cosignature import Witness
 from evidence_store.disclose import check_with_note
 from evidence_store.errors import StoreError, UsageError

@@ -1,4 +1,4 @@
-"""What people state: a leaf that says who, when and about what, and the bytes it rests on, kept once under their digest.
+"""What people state: a leaf that says who, when and about what, and the bytes it rests on, kept once by their digest.
 
 A leaf is never changed. A later one of the same kind withdraws it; an erasure removes the bytes and keeps the leaf.
 """

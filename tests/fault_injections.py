@@ -207,12 +207,16 @@ TOKEN = re.compile(
 NEXT = re.compile(r"(<[^>]*)[^>](>;\s*rel=\"next\")")
 
 
+def _shorter(token: bytes) -> bytes:
+    return token[:-1] or b"z"
+
+
 def cut_token(world: World, lines: Sequence[Line], at: int, _: random.Random) -> Sequence[Line] | None:
     line = lines[at]
     if not line["tokenOut"]:
         return None
     body = world.body(line)
-    cut = TOKEN.sub(lambda m: (m[1] or m[4] or m[7]) + (m[2] or m[5] or m[8])[:-1] + (m[3] or m[6] or m[9]), body)
+    cut = TOKEN.sub(lambda m: (m[1] or m[4] or m[7]) + _shorter(m[2] or m[5] or m[8]) + (m[3] or m[6] or m[9]), body)
     link = NEXT.sub(r"\1\2", line["headers"].get("link", ""))
     if cut == body and link == line["headers"].get("link", ""):
         return None
@@ -330,9 +334,9 @@ DOUBTFUL: tuple[Fault, ...] = (hide, not_found, another_document)
 
 
 def injections(
-    worlds: Sequence[World], chance: random.Random, faults: Sequence[Fault] = DETECTABLE
+    worlds: Sequence[World], chance: random.Random, faults: Sequence[Fault] = DETECTABLE, rounds: int = 3
 ) -> Iterator[tuple[World, Any, int, Fault, Sequence[Line]]]:
-    """Every fault of a page in a list of several; each other fault in each dataset, in a reply taken by chance."""
+    """Every fault of a page in a list of several; each fault in each dataset, ``rounds`` times by chance."""
     for world in worlds:
         for task, lines in world.lines.items():
             for at, line in enumerate(lines):
@@ -340,7 +344,8 @@ def injections(
                     if fault in faults and (made := fault(world, lines, at, chance)) is not None:
                         yield world, task, at, fault, made
             for fault in faults:
+                done = 0
                 for at in chance.sample(range(len(lines)), len(lines)):
-                    if (made := fault(world, lines, at, chance)) is not None:
+                    if done < rounds and (made := fault(world, lines, at, chance)) is not None:
                         yield world, task, at, fault, made
-                        break
+                        done += 1

@@ -18,8 +18,8 @@ from collector.left_out import LeftOut
 from collector.privacy import find
 from collector.rerun import rerun
 from evidence_store.__main__ import main as auditor
-from evidence_store.bundle_run import Bundle
-from evidence_store.bundle_verify import verify_bundle
+from evidence_store.bundles.run import Bundle
+from evidence_store.bundles.verify import verify_bundle
 from evidence_store.redaction import RedactedRun
 from evidence_store.spans import MASK
 from evidence_store.verify import verify_store

@@ -12,10 +12,14 @@ from collector.api import Aws, Record, Row, Verdict, check, fail, ok, source
     permissions=("config:DescribeConfigurationRecorders", "config:DescribeConfigurationRecorderStatus"),
 )
 def recorders(aws: Aws) -> Iterator[Row]:
-    """Every configuration recorder the customer manages in the region; those of AWS services are not listed."""
+    """Every configuration recorder the customer manages in the region; those of AWS services are not listed.
+
+    ``Region`` is the region that was asked.
+    """
     for recorder in aws.pages("config", "describe_configuration_recorders", rows="ConfigurationRecorders"):
         yield {
             **recorder,
+            "Region": aws.region,
             "DescribeConfigurationRecorderStatus": aws.attempt(
                 "config", "describe_configuration_recorder_status", ConfigurationRecorderNames=[recorder["name"]]
             ),

@@ -63,7 +63,7 @@ def leavers_console(
     Remedy: delete the login profile of the user.
     """
     name = user["user"]
-    if name == ROOT or user["password_enabled"] != "true":
+    if name == ROOT or user["password_enabled"] != "true":  # noqa: S105
         return skip("has no password of its own" if name != ROOT else "the root user belongs to the account")
     held = f"the IAM user {name} has a password, second factor {'yes' if user['mfa_active'] == 'true' else 'no'}"
     return no_leaver(owner(people, identities, (scope, "aws"), name, (name,), rules), held, as_of, max_days)

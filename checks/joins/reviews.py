@@ -19,7 +19,7 @@ REVIEWS = ("register.access-reviews",)
     beside=REVIEWS,
 )
 def okta_reviewed(
-    row: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 190
+    _: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 184
 ) -> Verdict:
     """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
 
@@ -38,7 +38,7 @@ def okta_reviewed(
     beside=REVIEWS,
 )
 def aws_reviewed(
-    row: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 190
+    _: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 184
 ) -> Verdict:
     """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
 
@@ -57,7 +57,7 @@ def aws_reviewed(
     beside=REVIEWS,
 )
 def github_reviewed(
-    row: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 190
+    _: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 184
 ) -> Verdict:
     """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
 
@@ -76,7 +76,7 @@ def github_reviewed(
     beside=REVIEWS,
 )
 def gitlab_reviewed(
-    row: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 190
+    _: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 184
 ) -> Verdict:
     """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
 
@@ -95,7 +95,7 @@ def gitlab_reviewed(
     beside=REVIEWS,
 )
 def entra_reviewed(
-    row: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 190
+    _: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 184
 ) -> Verdict:
     """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
 

@@ -64,6 +64,9 @@ SECRET_PARAMS = frozenset(
 )  # fmt: skip
 """Parameters that would carry a credential into the record."""
 
+EMPTY = frozenset({"kind", "etag", "nextPageToken"})
+"""All that stands in a list of Google's whose records are left out because there are none."""
+
 GOOGLE_LIMITS = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"})
 """Google throttles with status 403 and one of these reasons."""
 
@@ -346,6 +349,7 @@ class Http(Connection):
         url = request.address(None)
         seen: set[str] = set()
         read = 0
+        last: list[Any] = []
         for number in range(1, self.limits.max_pages + 1):
             token = turn.token if turn else None
             exchange, body = self._ask(request, url, page=number, token=token, refs=refs, absent=absent)
@@ -353,6 +357,9 @@ class Http(Connection):
                 found = [] if self._left_out(body, rows) else member(body, rows)
                 if not isinstance(found, list):
                     raise Unavailable(GapKind.MALFORMED, f"answered without {rows or 'a list'}")
+                if found and found == last:
+                    raise Unavailable(GapKind.DUPLICATE, f"gave the records of page {number - 1} again on page {number}")
+                last = found
                 read += len(found)
                 total = turn.total if turn else None
                 turn = pager.following(Page(body, exchange.answer.headers, found, read, number, total))
@@ -385,9 +392,8 @@ class Http(Connection):
         return target._replace(fragment="").geturl()
 
     def _left_out(self, body: Any, rows: str) -> bool:
-        """True where the vendor leaves an empty list out. A body that holds another list is not one without records."""
-        silent = dialect(self._site.kind).omits_empty and isinstance(body, Mapping) and rows not in body
-        return silent and not any(isinstance(value, list) for value in body.values())
+        """True where the vendor leaves an empty list out. A body that holds anything else is not one without records."""
+        return dialect(self._site.kind).omits_empty and isinstance(body, Mapping) and body.keys() <= EMPTY
 
     @contextlib.contextmanager
     def _chain(self, name: str, exchange: Exchange, refs: list[int] | None) -> Iterator[None]:

@@ -504,12 +504,14 @@ class Ldap(Connection):
     def _pages(self, request: _Request, refs: list[int] | None) -> Iterator[tuple[list[dict[str, Any]], int]]:
         """The entries of each page and the number of its reply, to the last page."""
         token: str | None = None
+        seen: set[str] = set()
         with self._server.session() if self._server else nullcontext() as session:
             for number in range(1, self.limits.max_pages + 1):
                 ask = Ask(request.operation, request.params, method="SEARCH", page=number, token_in=token)
                 send = self._sender(session, request, number == 1)
                 exchange, page = self._ask(ask, send, refs)
                 try:
+                    _fresh(request, page, seen)
                     token = _following(request, page, number)
                 except Unavailable as error:
                     self._note(self.wire.conclude(exchange, last=False, error=str(error.kind)), refs)
@@ -588,6 +590,19 @@ def _hidden(request: _Request, name: str, optional: bool) -> Refused:
         return Refused(GapKind.UNPROVEN, f"{request.operation} gave no {name}, {why}", request.operation)
     why = "which every such entry has: it may not be read"
     return Refused(GapKind.DENIED, f"{request.operation} gave no {name}, {why}", request.operation)
+
+
+def _fresh(request: _Request, page: Mapping[str, Any], seen: set[str]) -> None:
+    """Note the entries of a page.
+
+    Raises:
+        Unavailable: one was listed before, so that another may be left out.
+    """
+    for entry in page["entries"]:
+        if entry["dn"] in seen:
+            reason = f"{request.operation} listed {entry['dn']} twice, so its list cannot be trusted"
+            raise Unavailable(GapKind.DUPLICATE, reason, request.operation)
+        seen.add(entry["dn"])
 
 
 def _following(request: _Request, page: Mapping[str, Any], number: int) -> str | None:

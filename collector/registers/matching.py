@@ -100,8 +100,11 @@ def approved(requests: Table, found: Owner, account: str, system: tuple[str, str
     who = {account.casefold(), *_names(found.person)}
     seen = []
     for request in requests:
-        about = {str(request["account"] or "").casefold(), str(request["person"] or "").casefold()} - {""}
-        if request["privileged"] != "yes" or request["system"].casefold() not in names or not about & who:
+        if request["account"]:  # a request that names one account approves no other of the same person
+            meant = request["account"].casefold() == account.casefold()
+        else:
+            meant = str(request["person"] or "").casefold() in who
+        if request["privileged"] != "yes" or request["system"].casefold() not in names or not meant:
             continue
         if not request["approved"] or request["refused"]:
             seen.append(f"{request['id']} was not approved")
@@ -112,6 +115,22 @@ def approved(requests: Table, found: Owner, account: str, system: tuple[str, str
         else:
             return ok(f"{account}: request {request['id']} was approved by {request['approver']}")
     return fail(f"{account}: no approved request for privileged access in force; " + (", ".join(seen) or "none at all"))
+
+
+def declared(identities: Table, who: Record, systems: Sequence[str]) -> set[str]:
+    """Accounts that identities.csv gives a person in systems of these names (with ``*``)."""
+    return {
+        row["account"]
+        for name in sorted(_names(who))
+        for row in identities.where("person", name)
+        if any(fnmatchcase(row["system"].casefold(), pattern.casefold()) for pattern in systems)
+    }
+
+
+def accounts(users: Table, names: Iterable[str], fields: Sequence[str]) -> list[Record]:
+    """The accounts that have one of these names in one of the fields, each once."""
+    found = {user["id"]: user for name in sorted(names) if name for path in fields for user in users.where(path, name)}
+    return [found[key] for key in sorted(found)]
 
 
 def every(verdicts: Iterable[Verdict]) -> Verdict:

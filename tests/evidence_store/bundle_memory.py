@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from evidence_store import bundle_verify, verify_one_file
-from evidence_store.bundle_source import Entry, Limits, Report
+from evidence_store import verify_one_file
+from evidence_store.bundles import verify as bundle_verify
+from evidence_store.bundles.source import Entry, Limits, Report
 from evidence_store.verify import Verification
 
 Files = Mapping[str, bytes]

@@ -13,11 +13,12 @@ from bundle_memory import load
 from local_authority import Tsa, asking
 from vectors.make import FEBRUARY, MARCH, ORIGIN, A, B, Clock, P, collect, history, sealed
 
-from evidence_store import bundle, layout, sigstore, sshsig, words
-from evidence_store import bundle_format as form
-from evidence_store.bundle_run import Bundle
-from evidence_store.bundle_source import is_bundle
-from evidence_store.bundle_verify import verify_bundle
+from evidence_store import layout, sigstore, sshsig, words
+from evidence_store.bundles import build as bundle
+from evidence_store.bundles import format as form
+from evidence_store.bundles.run import Bundle
+from evidence_store.bundles.source import is_bundle
+from evidence_store.bundles.verify import verify_bundle
 from evidence_store.dsse import open_envelope
 from evidence_store.errors import StampError, StoreError, TamperedError, UsageError, VerificationError
 from evidence_store.keys import Signer

@@ -20,10 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vectors.make import A
 
-from evidence_store import bundle_format as form
 from evidence_store import verify_one_file
-from evidence_store.bundle_source import Files, Limits
-from evidence_store.bundle_verify import verify_bundle
+from evidence_store.bundles import format as form
+from evidence_store.bundles.source import Files, Limits
+from evidence_store.bundles.verify import verify_bundle
 from evidence_store.errors import StoreError, TamperedError, UsageError
 from evidence_store.pack import zstd
 
@@ -192,7 +192,7 @@ import resource, sys, time
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[3]) << 20,) * 2)
 from pathlib import Path
 if sys.argv[1] == "package":
-    from evidence_store.bundle_verify import verify_bundle
+    from evidence_store.bundles.verify import verify_bundle
     found = verify_bundle(Path(sys.argv[2]), key=None)
     problems = [str(problem) for problem in found.problems]
 else:
@@ -266,7 +266,7 @@ def test_bombs_cost_little(ram: Path, bomb: Any) -> None:
 
 
 def test_a_bundle_that_changes_while_it_is_read_is_no_bundle(vector_folder: Path, ram: Path, monkeypatch: Any) -> None:
-    from evidence_store import bundle_source
+    from evidence_store.bundles import source as bundle_source
 
     real = bundle_source._Folder._chunks
 

@@ -15,9 +15,9 @@ from local_authority import Tsa, asking
 from vectors.make import FEBRUARY, MARCH, ORIGIN, A, Clock
 
 import evidence_store
-from evidence_store import bundle
-from evidence_store import bundle_format as form
-from evidence_store.bundle_verify import verify_bundle
+from evidence_store.bundles import build as bundle
+from evidence_store.bundles import format as form
+from evidence_store.bundles.verify import verify_bundle
 from evidence_store.store import Store
 
 SHELL = Path(evidence_store.__file__).with_name("templates") / "verify.sh"

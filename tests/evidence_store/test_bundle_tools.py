@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from local_authority import Tsa, asking
 from vectors.make import ORIGIN, A, Clock, P, collect
 
-from evidence_store import bundle, sshsig
-from evidence_store import bundle_format as form
-from evidence_store.bundle_verify import verify_bundle
+from evidence_store import sshsig
+from evidence_store.bundles import build as bundle
+from evidence_store.bundles import format as form
+from evidence_store.bundles.verify import verify_bundle
 from evidence_store.keys import Signer
 from evidence_store.store import Store
 

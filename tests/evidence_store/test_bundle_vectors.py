@@ -15,7 +15,7 @@ from vectors.make import ALL, NOT_VERIFIED, UNKNOWN_SIGNER, VERIFIED
 
 import evidence_store
 from evidence_store import verify_one_file
-from evidence_store.bundle_verify import verify_bundle
+from evidence_store.bundles.verify import verify_bundle
 
 SHELL = Path(evidence_store.__file__).with_name("templates") / "verify.sh"
 SLOW_IN_SHELL = ("withheld", "erased-later", "run-still-open", "not-redacted", "redacted", "from-the-middle")

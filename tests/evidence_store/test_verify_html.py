@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import evidence_store
-from evidence_store import bundle, timestamps
-from evidence_store.bundle_verify import verify_bundle
+from evidence_store import timestamps
+from evidence_store.bundles import build as bundle
+from evidence_store.bundles.verify import verify_bundle
 from evidence_store.dsse import open_envelope, open_statement, sign_statement
 from evidence_store.errors import StoreError
 from evidence_store.keys import FileSigner, PublicKey

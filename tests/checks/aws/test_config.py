@@ -20,6 +20,7 @@ def recorder(aws_world: AwsWorld) -> AwsWorld:
 def test_a_recorder_is_read_with_its_status(recorder: AwsWorld) -> None:
     row = read_whole(recorder, "aws.config.recorders").row("default")
     [status] = row["DescribeConfigurationRecorderStatus"]["ConfigurationRecordersStatus"]
+    assert row["Region"] == "eu-central-1"
     assert (row["recordingGroup"]["allSupported"], status["name"], status["recording"]) == (True, "default", False)
 
 

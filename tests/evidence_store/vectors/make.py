@@ -24,9 +24,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from evidence_store import bundle, bundle_lines, sigstore, sshsig
-from evidence_store import bundle_format as form
-from evidence_store.bundle_pack import pack_tar
+from evidence_store import sigstore, sshsig
+from evidence_store.bundles import build as bundle
+from evidence_store.bundles import format as form
+from evidence_store.bundles import lines as bundle_lines
+from evidence_store.bundles.archive import pack_tar
 from evidence_store.dsse import Statement, open_envelope, open_statement, sign_statement
 from evidence_store.keys import FileSigner, PublicKey, Signer, low_s
 from evidence_store.note import Checkpoint, sign_note

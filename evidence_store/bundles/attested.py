@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from evidence_store import bundle_format as form
 from evidence_store import layout, sigstore
+from evidence_store.bundles import format as form
 from evidence_store.cosignature import Witness
 from evidence_store.dsse import open_envelope
 from evidence_store.errors import VerificationError

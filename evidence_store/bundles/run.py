@@ -7,10 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from evidence_store import bundle_format as form
-from evidence_store import bundle_lines, layout, lines
-from evidence_store.bundle_source import Files
-from evidence_store.bundle_verify import Contents, Run, examine
+from evidence_store import layout, lines
+from evidence_store.bundles import format as form
+from evidence_store.bundles import lines as bundle_lines
+from evidence_store.bundles.check import Contents, Run
+from evidence_store.bundles.source import Files
+from evidence_store.bundles.verify import examine
 from evidence_store.cosignature import Witness
 from evidence_store.errors import ErasedError, TamperedError, UsageError
 from evidence_store.log import Leaf

@@ -54,7 +54,9 @@ OBJECT = re.compile(r"data/objects/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 READABLE = re.compile(rf"data/(?:(?:code|mappings|examples)(?:/{_SEG})+|config/{_SEG})")
 REPORT = re.compile(rf"data/reports/{_SEG}")
 ENTRY = re.compile(r"log/entries/([0-9]{12})-([a-z][a-z-]{0,31})\.dsse\.json")
-KEY_LEAF = re.compile(r"keys/leaves/([0-9]{12})-(genesis|key-transition|key-revocation|redaction|attachment|waiver)\.dsse\.json")
+KEY_LEAF = re.compile(
+    r"keys/leaves/([0-9]{12})-(genesis|key-transition|key-revocation|redaction|attachment|waiver)\.dsse\.json"
+)
 NOTE = re.compile(r"log/checkpoints/([0-9]{12})\.note")
 TOKEN = re.compile(rf"log/checkpoints/([0-9]{{12}})\.note\.({NAME})\.tsr")
 COSIGNATURE = re.compile(r"log/checkpoints/([0-9]{12})\.note\.([0-9a-f]{8})\.cosig")

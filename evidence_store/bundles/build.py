@@ -13,10 +13,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from evidence_store import attachments, bundle_lines, layout, lines, merkle, sigstore, sshsig, words
-from evidence_store import bundle_format as form
-from evidence_store.bundle_pack import pack_tar, pack_zip
-from evidence_store.bundle_verify import verify_bundle
+from evidence_store import attachments, layout, lines, merkle, sigstore, sshsig, words
+from evidence_store.bundles import format as form
+from evidence_store.bundles import lines as bundle_lines
+from evidence_store.bundles.archive import pack_tar, pack_zip
+from evidence_store.bundles.verify import verify_bundle
 from evidence_store.dsse import Statement, open_envelope, sign_statement
 from evidence_store.errors import ErasedError, TamperedError, UsageError
 from evidence_store.fs import disk_errors, read_file
@@ -458,7 +459,7 @@ class _Bag:
     # -------------------------------------------------------------------------------------------------- ways to verify
 
     def _verifiers(self, facts: form.Facts, head: Checkpoint) -> None:
-        here = files(__package__)
+        here = files("evidence_store")
         origin, size, root, _ = head.text().split("\n")
         told = {
             "fingerprint": self.signer.keyid, "words": words.spell(head), "origin": origin, "size": size, "root": root,

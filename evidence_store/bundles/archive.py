@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from evidence_store.bundle_source import CHUNK, WINDOW_LOG
+from evidence_store.bundles.source import CHUNK, WINDOW_LOG
 from evidence_store.pack import LEVEL, zstd
 
 MOMENT = (1980, 1, 1, 0, 0, 0)

@@ -6,8 +6,8 @@ import re
 from array import array
 from collections.abc import Iterator, Mapping
 
-from evidence_store import bundle_format as form
 from evidence_store import layout, lines, merkle
+from evidence_store.bundles import format as form
 from evidence_store.redaction import withheld_line
 from evidence_store.spelling import HEX256, load
 

@@ -1,0 +1,205 @@
+"""Who left and can still get in: three systems and a register of people, from the replies to one screen."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from collector.leavers import leavers, screen
+from tests.github_world import ORG, GitHubWorld
+from tests.http_world import OktaWorld
+from tests.register_world import RegisterWorld
+from tests.small_cloud import Office, Said, affidavit
+from tests.worlds import AwsWorld
+
+GONE, HERE = "ada@example.org", "ben@example.org"
+LEFT = (datetime.now(UTC) - timedelta(days=30)).date()
+ACCOUNT = "123456789012"
+CHECKS = ("joins.okta.leavers", "joins.aws.leavers-keys", "joins.github.leavers")
+CONNECTIONS = """\
+connections:
+  - {{name: okta-acme, kind: okta, base_url: {okta}, token: file:okta-token}}
+  - {{name: code-acme, kind: github, base_url: {github}, token: file:github-token, accounts: [{org}]}}
+  - {{name: registers, kind: register, folder: {registers}}}
+  - {{name: aws-acme, kind: aws, regions: [eu-central-1], endpoint_url: {aws},
+     access_key_id: file:id, secret_access_key: file:secret}}
+"""
+
+
+def user(number: int, login: str, status: str = "ACTIVE") -> dict[str, Any]:
+    """An Okta user, as the vendor sends one."""
+    past = "2026-01-01T00:00:00.000Z"
+    times = dict.fromkeys(("created", "activated", "statusChanged", "lastLogin", "lastUpdated", "passwordChanged"), past)
+    return {"id": f"00u{number}", "status": status, "profile": {"login": login, "email": login}, **times}
+
+
+def factor(kind: str) -> dict[str, Any]:
+    """A factor of an Okta user."""
+    return {"id": f"f-{kind}", "factorType": kind, "provider": "OKTA", "status": "ACTIVE"}
+
+
+@pytest.fixture
+def office(tmp_path: Path, aws_world: AwsWorld) -> Iterator[Office]:
+    """Ada left 30 days ago and kept an Okta account, an AWS key and a GitHub membership; Ben is here with the same."""
+    with ExitStack() as stack:
+        (tmp_path / "okta").mkdir()
+        (tmp_path / "github").mkdir()
+        okta, github = OktaWorld(tmp_path / "okta"), GitHubWorld(tmp_path / "github")
+        for world in (okta, github):
+            stack.callback(world.stop)
+        okta.users += [user(1, GONE), user(2, HERE), user(3, "ada.old@example.org", "DEPROVISIONED")]
+        okta.factors |= {"00u1": [factor("push")], "00u2": [factor("push")]}
+        only = {"role": ["member"], "filter": [""]}
+        github.held = {
+            "/user": {"login": "auditor", "id": 1},
+            f"/orgs/{ORG}/members": [
+                {"login": login, "id": number, "type": "User", "$only": only}
+                for number, login in enumerate(("ada-codes", "ben-codes"), 2)
+            ],
+        }
+        iam = aws_world.client("iam")
+        for name in (GONE, HERE):
+            iam.create_user(UserName=name)
+            iam.create_access_key(UserName=name)
+        registers = RegisterWorld(tmp_path)
+        kind = {"kind": "employee", "start": "2024-01-01"}
+        registers.table(
+            "people",
+            [
+                {"id": "p-1", "email": GONE, "status": "left", "end": LEFT.isoformat(), **kind},
+                {"id": "p-2", "email": HERE, "status": "active", **kind},
+            ],
+        )
+        registers.table(
+            "identities",
+            [
+                {"person": "p-1", "system": "code-acme", "account": "ada-codes"},
+                {"person": "p-2", "system": "github", "account": "ben-codes"},
+            ],
+        )
+        made = Office(tmp_path / "office", aws_world.endpoint)
+        for name, token in (("okta-token", okta.token), ("github-token", github.token)):
+            (made.folder / name).touch(mode=0o600)
+            (made.folder / name).write_text(token)
+        declared = CONNECTIONS.format(
+            okta=okta.origin, github=github.origin, org=ORG, registers=registers.root, aws=aws_world.endpoint
+        )
+        text = re.sub(r"^connections:\n(  .*\n)+", declared, made.config.read_text(), flags=re.MULTILINE)
+        made.config.write_text(text)
+        yield made
+
+
+def collected(office: Office) -> Said:
+    """A run of what this is about."""
+    return office.run("--json", *(part for check in CHECKS for part in ("--check", check)))
+
+
+def shown(office: Office, *options: str) -> Said:
+    return affidavit(*office.command("leavers", *options))
+
+
+def test_three_live_accounts_of_one_leaver_stand_on_one_screen_with_their_replies(office: Office) -> None:
+    said = collected(office)
+    assert said.code == 1, said.err
+    assert said.json["counts"] == {**dict.fromkeys(said.json["counts"], 0), "PASS": 3, "FAIL": 3, "SKIP": 1}
+    assert office.verify().ok
+    again = office.rerun()
+    assert again.code == 0, again.out + again.err
+
+    told = shown(office)
+    assert told.code == 1, told.err
+    assert told.out.startswith("Run 1: people who left and still have a live account\n\n"), told.out
+    assert f"p-1  left on {LEFT}, 30 days before the collection\n" in told.out
+    assert "p-2" not in told.out
+    assert HERE not in told.out
+    assert "ben-codes" not in told.out
+    assert f"the account {GONE} is ACTIVE with push" in told.out
+    assert re.search(rf"the access key AK\w+ of {GONE} is active, last used", told.out)
+    assert "ada-codes is a member of the organisation" in told.out
+    assert "1 people, in 3 places asked: " in told.out
+
+    document = json.loads(shown(office, "--json").out)
+    (leaver,) = document["people"]
+    assert (document["schema"], leaver["left"], leaver["days"]) == ("affidavit.leavers/1", LEFT.isoformat(), 30)
+    assert [(one["check"], one["scope"]) for one in leaver["access"]] == [
+        ("joins.aws.leavers-keys", f"aws-acme/{ACCOUNT}"), ("joins.github.leavers", f"code-acme/{ORG}"),
+        ("joins.okta.leavers", "okta-acme"),
+    ]  # fmt: skip
+    with office.sealed() as run:
+        lines = {line["i"]: line for line in run.replies()}
+        bodies = {
+            one["check"]: b"".join(run.object(reply["sha256"]) for reply in one["replies"]) for one in leaver["access"]
+        }
+    for one in leaver["access"]:
+        for reply in one["replies"]:
+            line = lines[reply["i"]]
+            assert (line["op"], line["sha256"]) == (reply["operation"], reply["sha256"])
+            assert f"reply {reply['i']}: {reply['operation']} at {reply['received']}, sha256 {reply['sha256'][:16]}" in (
+                told.out
+            )
+    assert b'"factorType": "push"' in bodies["joins.okta.leavers"] or b'"push"' in bodies["joins.okta.leavers"]
+    assert GONE.encode() in bodies["joins.aws.leavers-keys"]
+    assert b"ada-codes" in bodies["joins.github.leavers"]
+    for body in bodies.values():
+        assert b"p-1," in body, "the row of people.csv is among what is cited"
+
+
+def test_a_run_without_a_register_of_people_says_so_and_shows_nobody(office: Office) -> None:
+    assert office.run("--check", "okta.users.second-factor").code == 0
+    told = shown(office)
+    assert told.code == 3
+    assert "configure a connection of kind register" in told.out
+
+
+def test_a_store_that_was_altered_shows_nothing(office: Office) -> None:
+    collected(office)
+    results = next(office.store.rglob("results.jsonl*"))
+    results.write_bytes(results.read_bytes().replace(b"FAIL", b"PASS"))
+    told = shown(office)
+    assert (told.code, told.out) == (4, "")
+    assert told.err.startswith("error: ")
+
+
+def finding(reason: str, outcome: str = "FAIL", check: str = "joins.kubernetes.leavers") -> dict[str, Any]:
+    return {"kind": "finding", "check": check, "outcome": outcome, "reason": reason, "scope": "k8s", "evidence": [1, 2]}
+
+
+def sealed(*rows: dict[str, Any]) -> Any:
+    replies = [{"i": 1, "op": "a", "received": "t", "sha256": "s" * 64}, {"i": 2, "op": "b", "received": "t"}, {"i": 3}]
+    return SimpleNamespace(number=7, results=lambda: iter(rows), replies=lambda: iter(replies))
+
+
+def test_several_people_behind_one_record_are_told_apart_and_who_is_gone_longest_comes_first() -> None:
+    reason = (
+        "person p-1 (by address) left on 2026-05-01, 31 days ago, limit 1; a is bound; and "
+        "person p-2 (declared in identities.csv) left, people.csv does not say when; b is bound; and "
+        "person p-3 (by address) left on 2026-01-01, 151 days ago, limit 1; c is bound"
+    )
+    told = leavers(
+        sealed(
+            finding(reason),
+            finding("person p-9 (by address) has the status active", "PASS"),
+            finding("could not be read", "UNKNOWN"),
+            finding("person p-8 (x) left on 2026-05-01, 31 days ago, limit 1; y", check="joins.okta.owned"),
+        )
+    )
+    assert [(one.person, one.left, one.days) for one in told.people] == [
+        ("p-3", "2026-01-01", 151), ("p-1", "2026-05-01", 31), ("p-2", "", None),
+    ]  # fmt: skip
+    assert [reply.i for reply in told.people[0].access[0].replies] == [1]
+    text = screen(told)
+    assert "p-2  left, nobody wrote when" in text
+    assert "not known: joins.kubernetes.leavers in k8s: could not be read" in text
+
+
+def test_a_finding_in_other_words_is_refused_not_left_out() -> None:
+    with pytest.raises(ValueError, match="does not say who left"):
+        leavers(sealed(finding("somebody left")))
