@@ -181,6 +181,7 @@ def make(
         ),
         ask=_asking(stamps) if stamps else None,
         tsa_roots=who.roots,
+        witnesses=[cosigner.witness for cosigner in who.cosigners],
         since=since,
         how=how,
     )  # fmt: skip

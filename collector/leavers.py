@@ -51,6 +51,11 @@ class Leaver:
     """From that day to the collection."""
     access: tuple[Access, ...]
 
+    def shared(self) -> tuple[Reply, ...]:
+        """Replies that all of it rests on: the registers, where there are several accounts."""
+        first, *rest = self.access
+        return tuple(reply for reply in first.replies if rest and all(reply in one.replies for one in rest))
+
 
 @dataclass(frozen=True, slots=True)
 class Leavers:
@@ -104,17 +109,20 @@ def screen(shown: Leavers) -> str:
     for one in shown.people:
         when = f"left on {one.left}, {one.days} days before the collection" if one.left else "left, nobody wrote when"
         lines += ["", f"{one.person}  {when}"]
+        shared = one.shared()
+        lines += [f"  {'':<24} {_told(reply)}" for reply in shared]
         for access in one.access:
             lines.append(f"  {access.scope:<24} {access.held}")
             lines.append(f"  {'':<24} matched: {access.how}")
-            lines += [
-                f"  {'':<24} reply {reply.i}: {reply.operation} at {reply.received}, sha256 {reply.sha256[:16]}"
-                for reply in access.replies
-            ]
+            lines += [f"  {'':<24} {_told(reply)}" for reply in access.replies if reply not in shared]
     if shown.asked:
         lines += ["", f"{len(shown.people)} people, in {len(shown.asked)} places asked: {', '.join(shown.asked)}"]
     lines += [f"not known: {check} in {scope}: {reason}" for check, scope, reason in shown.unknown]
     return "\n".join(lines)
+
+
+def _told(reply: Reply) -> str:
+    return f"reply {reply.i}: {reply.operation} at {reply.received}, sha256 {reply.sha256[:16]}"
 
 
 def _leaver(person: str, told: Iterable[tuple[re.Match[str], Access]]) -> Leaver:

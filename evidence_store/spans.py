@@ -155,7 +155,7 @@ def open_redacted(data: bytes, root: str) -> Redacted:
     """
     try:
         value = load(data)
-        if set(value) != {"form", "spans"} or value["form"] not in FORMS or dump(value) != data:
+        if list(value) != ["form", "spans"] or value["form"] not in FORMS or dump(value) != data:
             raise ValueError("other fields")
         if not 3 <= len(value["spans"]) <= SPAN_LIMIT or len(value["spans"]) % 2 == 0:
             raise ValueError("an impossible number of spans")
@@ -183,9 +183,9 @@ def open_span(entry: dict[str, Any]) -> tuple[bytes, bytes]:
     Raises:
         ValueError: it is neither, or not spelt as this package spells it.
     """
-    if set(entry) == {"salt", "text"}:
+    if list(entry) == ["salt", "text"]:
         piece = str(entry["text"]).encode("utf-8")
-    elif set(entry) == {"salt", "data"}:
+    elif list(entry) == ["salt", "data"]:
         piece = unb64(entry["data"])
     else:
         raise ValueError("not a span")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks a bundle of sealed evidence with nothing but Python 3.9 and its standard library. Read it before you trust it.
 
-    python3 verify.py BUNDLE --key FINGERPRINT [--tsa-roots PEM] [--since WORDS_OR_NOTE_FILE] [--json]
+    python3 verify.py BUNDLE --key FINGERPRINT [--tsa-roots PEM] [--witness VKEY] [--since WORDS_OR_NOTE_FILE] [--json]
 
 BUNDLE is a folder or a zip (a tar.zst from Python 3.14 on; unpack it otherwise). It is written from the description of
 the format alone (docs/bundle-format.md of the project), apart from the package, and shares no code with it. Exit code:
@@ -316,6 +316,14 @@ def when(text):
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
 
 
+def is_utf8(data):
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def printable(name):
     return name if name.isascii() and name.isprintable() else name.encode("unicode_escape", "replace").decode("ascii")
 
@@ -480,6 +488,37 @@ def open_note(data, origin, key):
     if not key.verifies(signature[4:], text.encode()):
         raise Fault("has a signature that does not verify")
     return size, root
+
+
+class Witness:
+    """Somebody who signs heads: known by the verifier key that an auditor gives, name+keyid+base64."""
+
+    def __init__(self, text):
+        self.name, _, rest = text.strip().partition("+")
+        keyid, _, coded = rest.partition("+")
+        try:
+            raw = unb64(coded)
+            if raw[:1] != b"\x04" or len(raw) != 33 or not re.fullmatch("[!-*,-~]{1,128}", self.name):
+                raise ValueError("another kind of key")
+        except ValueError:
+            raise Usage("%r is not the key of a witness" % text[:80]) from None
+        self.raw, self.id = raw[1:], hashlib.sha256(self.name.encode() + b"\n" + raw).digest()[:4]
+        if self.id.hex() != keyid:
+            raise Usage("the key of witness %s does not belong to its key id" % self.name)
+
+    def opened(self, line, note):
+        """When it signed exactly the text of this note."""
+        text = note.decode("utf-8").rpartition("\n\n")[0] + "\n"
+        start = "\u2014 %s " % self.name
+        body = unb64(line.decode("utf-8")[len(start) : -1])
+        if len(body) != 76 or (start + b64(body) + "\n").encode("utf-8") != line or body[:4] != self.id:
+            raise Fault("is not a cosignature of %s" % self.name)
+        seconds = int.from_bytes(body[4:12], "big")
+        if not 0 < seconds < 1 << 40:
+            raise Fault("is not a cosignature of %s" % self.name)
+        if not ed25519_verifies(self.raw, body[12:], ("cosignature/v1\ntime %d\n" % seconds + text).encode("utf-8")):
+            raise Fault("does not verify as a cosignature of %s" % self.name)
+        return datetime.fromtimestamp(seconds, timezone.utc)
 
 
 class Keys:
@@ -916,26 +955,29 @@ def redacted_spans(data, root):
     """The number of spans in a reply without its fields."""
     value = load(data)
     spans = value.get("spans")
-    if set(value) != {"form", "spans"} or value["form"] not in ("json", "text", "whole") or dump(value) != data:
+    if list(value) != ["form", "spans"] or value["form"] not in ("json", "text", "whole") or dump(value) != data:
         raise ValueError("is not spelt as a reply with fields left out")
     if not isinstance(spans, list) or len(spans) < 3 or len(spans) % 2 == 0:
         raise ValueError("is not spelt as a reply with fields left out")
     tree = Tree()
     for place, entry in enumerate(spans):
-        names = set(entry) if isinstance(entry, dict) else None
+        names = list(entry) if isinstance(entry, dict) else None
         if place % 2:
-            if names != {"leaf"} or not is_hex(entry["leaf"]):
+            if names != ["leaf"] or not is_hex(entry["leaf"]):
                 raise ValueError("is not spelt as a reply with fields left out")
             tree.add(bytes.fromhex(entry["leaf"]))
             continue
-        if names not in ({"salt", "text"}, {"salt", "data"}) or not all(isinstance(v, str) for v in entry.values()):
+        if names not in (["salt", "text"], ["salt", "data"]) or not all(isinstance(v, str) for v in entry.values()):
             raise ValueError("is not spelt as a reply with fields left out")
         if not re.fullmatch("[A-Za-z0-9_-]{22}", entry["salt"]):
             raise ValueError("is not spelt as a reply with fields left out")
         salt = base64.urlsafe_b64decode(entry["salt"] + "==")
         if base64.urlsafe_b64encode(salt).decode().rstrip("=") != entry["salt"]:
             raise ValueError("is not spelt as a reply with fields left out")
-        tree.add(leaf_hash(salt + (entry["text"].encode("utf-8") if "text" in entry else unb64(entry["data"]))))
+        span = entry["text"].encode("utf-8") if "text" in entry else unb64(entry["data"])
+        if "data" in entry and is_utf8(span):
+            raise ValueError("is not spelt as a reply with fields left out")
+        tree.add(leaf_hash(salt + span))
     if tree.root().hex() != root:
         raise ValueError("is not the root over the leaves")
     return len(spans)
@@ -951,7 +993,9 @@ class File:
 class Check:
     """One verification."""
 
-    def __init__(self, roots, lag, since):
+    def __init__(self, roots, lag, since, witnesses=()):
+        self.witnesses = {witness.id.hex(): witness for witness in witnesses}
+        self.cosigned = []
         self.problems, self.warnings, self.files, self.facts = {}, [], {}, {}
         self.bodies, self.redacted, self.withheld, self.erased, self.attached = {}, {}, 0, {}, {}
         self.roots, self.lag, self.since = roots, lag, since
@@ -1546,9 +1590,8 @@ class Check:
                 self.guard(SEAL + ".tsr", self.stamp, SEAL + ".tsr", self.content(SEAL + ".tsr"), self.content(SEAL))
         if (tokens or SEAL + ".tsr" in self.files) and self.roots is None:
             self.warnings.append("time stamps were not checked: no roots were given to check them with")
-        cosigned = len(self.matching(COSIGNATURE))
-        if cosigned:
-            self.warnings.append("%d cosignatures were not checked: the package does that" % cosigned)
+        if self.leaves:
+            self.check_cosignatures()
         for name, found in self.matching(CHAIN):
             if self.files[name].sha256 != found[1]:
                 self.report(name, "is not what its name says")
@@ -1562,13 +1605,47 @@ class Check:
                 " of its key; compare with a checkpoint held elsewhere, or have checkpoints time-stamped"
             )
 
+    def check_cosignatures(self):
+        seen, strangers = set(), 0
+        for name, found in self.matching(COSIGNATURE):
+            note = self.content("log/checkpoints/%s.note" % found[1])
+            if note is None:
+                continue
+            seen.add(found[2])
+            if found[2] not in self.witnesses:
+                strangers += 1
+                continue
+            moment = self.guard(name, self.witnesses[found[2]].opened, self.content(name), note)
+            if moment is not None:
+                self.attested.append((int(found[1]), moment))
+                self.cosigned.append((int(found[1]), self.witnesses[found[2]].name, moment))
+        if strangers:
+            self.warnings.append("%d cosignatures were not checked: their witness's key was not given" % strangers)
+        for keyid, witness in self.witnesses.items():
+            if keyid not in seen:
+                self.report(
+                    "log/checkpoints", "holds no cosignature of witness %s, whose key was given" % witness.name
+                )
+
     def anchored(self, leaf):
         for entry in leaf.predicate.get("anchors", []):
-            if entry["kind"] != "tsr":
+            if entry["kind"] not in ("tsr", "cosig", "chain", "crl"):
                 continue
             if type(entry["checkpointSize"]) is not int or not is_hex(entry["sha256"]):
                 raise Fault("leaf %d names an anchor that cannot be one" % leaf.index)
-            name = "log/checkpoints/%012d.note.%s.tsr" % (entry["checkpointSize"], entry["authority"])
+            if entry["kind"] in ("chain", "crl"):
+                kind = "chain.pem" if entry["kind"] == "chain" else "crl"
+                name = "log/checkpoints/%s.%s" % (entry["sha256"], kind)
+                if name not in self.files:
+                    self.report(name, "is missing")
+                continue
+            name = "log/checkpoints/%012d.note." % entry["checkpointSize"]
+            if entry["kind"] == "tsr":
+                name += entry["authority"] + ".tsr"
+            else:
+                name += entry["keyid"] + ".cosig"
+            if not (TOKEN.fullmatch(name) or COSIGNATURE.fullmatch(name)):
+                raise Fault("leaf %d names an anchor that cannot be one" % leaf.index)
             inside = self.leaves[0].index < entry["checkpointSize"] <= self.leaves[-1].index + 1
             if name in self.files and self.files[name].sha256 != entry["sha256"]:
                 self.report(name, "is not the reply the log names")
@@ -1680,11 +1757,11 @@ def spell(text, words):
     return " ".join(words[number >> shift & 2047] for shift in range(121, -1, -11))
 
 
-def verify(path, pin=None, roots=None, lag=24.0, since=None):
+def verify(path, pin=None, roots=None, lag=24.0, since=None, witnesses=()):
     """Check a bundle; gives a dict with ok, authenticated, problems, warnings and facts."""
     if not self_test():
         raise Usage("the arithmetic of this Python is wrong: nothing can be verified with it")
-    check = Check(roots, timedelta(hours=lag), since)
+    check = Check(roots, timedelta(hours=lag), since, witnesses)
     try:
         if os.path.isdir(path):
             check.read(folder_entries(path, check.report))
@@ -1735,6 +1812,9 @@ def verify(path, pin=None, roots=None, lag=24.0, since=None):
     facts["stamps"] = [
         "checkpoint %d at %s by %s" % (s, m.strftime("%Y-%m-%dT%H:%M:%SZ"), a) for s, a, m in check.stamped
     ]
+    facts["cosigned"] = [
+        "checkpoint %d at %s by %s" % (s, m.strftime("%Y-%m-%dT%H:%M:%SZ"), w) for s, w, m in check.cosigned
+    ]
     problems = sorted(check.problems)
     return {
         "ok": trusted and not problems,
@@ -1766,6 +1846,9 @@ def main(arguments=None):
         "--key", metavar="FINGERPRINT", help="hex SHA-256 of the signer's public key, from outside the bundle"
     )
     parser.add_argument("--tsa-roots", metavar="PEM", help="root certificates of the time-stamp authorities")
+    parser.add_argument(
+        "--witness", action="append", default=[], metavar="VKEY", help="key of a witness; it must have cosigned"
+    )
     parser.add_argument("--max-stamp-lag-h", type=float, default=24.0, metavar="HOURS")
     parser.add_argument("--since", metavar="WORDS_OR_FILE", help="an earlier head that this bundle must extend")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -1782,7 +1865,8 @@ def main(arguments=None):
             with open(given.tsa_roots, "rb") as file:
                 roots = file.read(1 << 20)
         since = read_since(given.since) if given.since else None
-        found = verify(given.bundle, pin, roots, given.max_stamp_lag_h, since)
+        witnesses = [Witness(text) for text in given.witness]
+        found = verify(given.bundle, pin, roots, given.max_stamp_lag_h, since, witnesses)
     except (Usage, OSError) as error:
         print("error: %s" % error, file=sys.stderr)
         return 2

@@ -158,6 +158,8 @@ def truncate(world: World, lines: Sequence[Line], at: int, chance: random.Random
     line, body = lines[at], world.body(lines[at]).rstrip()
     if len(body) < 2 or line["op"] in OURS or line["op"] == "register:git-log":
         return None
+    if world.kind in HTTP and line["status"] != 200:
+        return None  # of a refusal the status is enough
     if world.kind in (*HTTP, "aws") and re.fullmatch(rb"-?\d+|null|true|false", body):
         return None  # part of a number is a number: the length that HTTP announces tells, and that is the transport's
     end = chance.randrange(1, len(body))

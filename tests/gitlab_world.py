@@ -29,7 +29,7 @@ _MERGE = f"{_PROJECT}/merge_requests/{{iid}}"
 LISTS = (
     "/api/v4/groups", *(f"{_GROUP}/{what}" for what in (
         "members/all", "billable_members", "projects", "audit_events", "access_tokens", "deploy_tokens", "variables",
-        "hooks",
+        "hooks", "descendant_groups",
     )),
     *(f"{_PROJECT}/{what}" for what in (
         "protected_branches", "approval_rules", "environments", "protected_environments", "deployments",
@@ -43,6 +43,7 @@ SINGLE = ("/api/v4/user", _GROUP, f"{_PROJECT}/approvals", f"{_PROJECT}/push_rul
 TAKEN = {
     "/api/v4/groups": {"top_level_only", "min_access_level", "order_by", "sort"},
     _GROUP: {"with_projects"},
+    f"{_GROUP}/descendant_groups": {"order_by", "sort"},
     f"{_GROUP}/projects": {"include_subgroups", "with_shared", "order_by", "sort"},
     f"{_PROJECT}/environments": {"states"},
     f"{_PROJECT}/deployments": {"status", "updated_after", "updated_before", "order_by", "sort"},

@@ -36,7 +36,7 @@ ATTRIBUTES = (
     "active-directory.domain",
     key="dn",
     per="connection",
-    permissions=(*(f"read {name}" for name in ATTRIBUTES), "read pwdLastSet"),
+    permissions=(*(f"read {name}" for name in ATTRIBUTES), "read pwdLastSet", "read sAMAccountName"),
 )
 def domain(directory: Ldap) -> Iterator[Row]:
     """The domain: the policy for all passwords without a policy of their own, and the account krbtgt."""
@@ -59,7 +59,9 @@ PSO = (
     "active-directory.password-settings",
     key="dn",
     per="connection",
-    permissions=("read the Password Settings Container and what is in it", *(f"read {name}" for name in PSO)),
+    permissions=(
+        "read the Password Settings Container and what is in it", "read whenCreated", *(f"read {name}" for name in PSO),
+    ),
 )
 def password_settings(directory: Ldap) -> Iterator[Row]:
     """Every fine-grained password policy of the domain (msDS-PasswordSettings).

@@ -358,11 +358,12 @@ def _held(
         )
     expected = {name for name, region in own.items() if region in {HERE, *regions}}
     met = len(expected & known.keys())
-    if met * 100 < min_known_pct * len(expected):
+    if (own and not known) or met * 100 < min_known_pct * len(expected):
         return skip(
             f"AWS Config knows {met} of {len(expected)} listed, too few to confirm the list, limit {min_known_pct} %"
         )
-    return ok(f"all {len(known)} that AWS Config knows are listed; it does not know {len(own) - len(known)} more")
+    more = len(own) - len(known)
+    return ok(f"all {len(known)} that AWS Config knows are listed, and {more} that it does not know yet")
 
 
 def _fault(recorder: Record, kind: str) -> str:

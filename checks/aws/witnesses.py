@@ -28,7 +28,7 @@ TRAIL = (
     basis="independent-source",
 )
 def root_reconciled(summaries: Iterator[Record], report: Iterator[Record]) -> Verdict:
-    """Both replies tell the same of the root user's second factor, and the summary knows what the report says is active.
+    """Both tell the same of the root user's second factor, and the summary knows of what is active by the report.
 
     The report does not tell an inactive key or certificate from none, so the summary may know of more. A change after
     the report was made is told as a disagreement. Source: GetAccountSummary (``AccountMFAEnabled``,
@@ -69,7 +69,7 @@ def trails_reconciled(trails: Iterator[Record], *, collected_regions: tuple[str,
     """A trail of every region is listed in each of ``collected_regions``, and in the same words.
 
     Unless it is set, ``collected_regions`` is what the plan reads. A trail of one region is told of by that region
-    alone: nothing is concluded while there is one. Trails made or changed minutes ago may not have come to every region.
+    alone: nothing is concluded while there is one. A trail changed minutes ago is perhaps not the same everywhere yet.
     Source: DescribeTrails of each region, copies included.
     Remedy: collect again; if it stays, find out which region leaves a trail out, or tells it otherwise.
     """
@@ -91,7 +91,7 @@ def trails_reconciled(trails: Iterator[Record], *, collected_regions: tuple[str,
     alone = [arn for arn, regions in told.items() if len(regions) == 1]
     if alone or not told:
         return skip(f"{len(alone)} of {len(told)} trails are told of by one region only: {', '.join(alone) or 'none'}")
-    return ok(f"all {len(told)} trails are told of by {min(map(len, told.values()))} regions or more, in the same words")
+    return ok(f"all {len(told)} trails are told of by {min(map(len, told.values()))} regions at least, in equal words")
 
 
 @check(
@@ -104,14 +104,16 @@ def trails_reconciled(trails: Iterator[Record], *, collected_regions: tuple[str,
     basis="",
 )
 def attachments_reconciled(instances: Iterator[Record], volumes: Iterator[Record], *, as_of: datetime) -> Verdict:
-    """A volume that an instance names is in the list of volumes, and an instance that a volume names in that of instances.
+    """A volume that an instance names is in the list of volumes, an instance that a volume names in that of instances.
 
     Attachments made since the run began are not compared. An instance or a volume deleted between the two replies is
     told as a disagreement. Source: DescribeInstances (``BlockDeviceMappings``), DescribeVolumes (``Attachments``).
     Remedy: collect again; if it stays, find out which list is short before relying on either.
     """
-    machines, disks = set(), set()
-    wanted_machines, wanted_disks = set(), set()
+    machines: set[str] = set()
+    disks: set[str] = set()
+    wanted_machines: set[str] = set()
+    wanted_disks: set[str] = set()
     for instance in instances:
         machines.add(instance["InstanceId"])
         if instance["State"]["Name"] not in GONE:
@@ -173,7 +175,8 @@ def certificates_reconciled(certificates: Iterator[Record], balancers: Iterator[
     """A certificate of ACM that a listener names is in ACM's list, which says that it is in use.
 
     ACM deletes none that is in use, and a certificate it calls unused is judged by no check. One attached minutes ago
-    is told as a disagreement. Source: ListCertificates (``InUse``), DescribeListeners (``Certificates``).
+    is told as a disagreement. Nothing is concluded from a listener of which a part was refused.
+    Source: ListCertificates (``InUse``), DescribeListeners (``Certificates``).
     Remedy: collect again; if it stays, find out which reply is wrong before relying on either.
     """
     listed = {row["CertificateArn"]: row["InUse"] for row in certificates}
@@ -181,7 +184,7 @@ def certificates_reconciled(certificates: Iterator[Record], balancers: Iterator[
         certificate["CertificateArn"]
         for balancer in balancers
         for listener in balancer["DescribeListeners"]
-        for certificate in listener.get("Certificates", [])  # left out where the listener has none
+        for certificate in dict(listener.items()).get("Certificates", [])  # left out where the listener has none
         if ":acm:" in certificate["CertificateArn"]
     }
     if not named:

@@ -101,7 +101,8 @@ def wide_roles_recur(
     """For each of the ``roles`` a review goes on that comes again after ``max_interval_days`` at most.
 
     Source: List access review definitions (``scope``, ``instanceEnumerationScope``, ``status``,
-    ``settings.recurrence``). A role is reviewed where its id stands in the scope.
+    ``settings.recurrence``). A role is reviewed where its id stands in the scope, unless only those who do not sign in,
+    or only guests, are.
     Remedy: Identity Governance, Privileged Identity Management: new access review.
     """
     reviewed: dict[str, int] = {}
@@ -110,6 +111,8 @@ def wide_roles_recur(
         if review["status"] not in ("InProgress", "Initializing", "Starting", "NotStarted") or interval is None:
             continue
         texts = " ".join(_texts([review["scope"], review["instanceEnumerationScope"]])).lower()
+        if "accessreviewinactiveusersqueryscope" in texts or "usertype eq 'guest'" in texts:
+            continue
         for role in roles:
             if role in texts:
                 reviewed[role] = min(interval, reviewed.get(role, interval))

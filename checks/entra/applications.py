@@ -24,13 +24,16 @@ MICROSOFT = "f8cdef31-a31e-4b4a-93e4-5f571e91255a"
 """Tenant in which Microsoft's own services are registered."""
 
 HIGH = (
-    "AppRoleAssignment.ReadWrite.All", "Application.ReadWrite.All", "Directory.ReadWrite.All", "Domain.ReadWrite.All",
-    "Files.ReadWrite.All", "Group.ReadWrite.All", "GroupMember.ReadWrite.All", "Mail.ReadWrite", "Mail.Send",
-    "Policy.ReadWrite.ConditionalAccess", "PrivilegedAccess.ReadWrite.AzureADGroup",
-    "RoleManagement.ReadWrite.Directory", "Sites.FullControl.All", "User.ReadWrite.All",
+    "AppRoleAssignment.ReadWrite.All", "Application.ReadWrite.All", "Directory.AccessAsUser.All",
+    "Directory.ReadWrite.All", "Domain.ReadWrite.All", "Files.ReadWrite.All", "Group.ReadWrite.All",
+    "GroupMember.ReadWrite.All", "Mail.ReadWrite", "Mail.Send", "Policy.ReadWrite.ConditionalAccess",
+    "PrivilegedAccess.ReadWrite.AzureADGroup", "PrivilegedAssignmentSchedule.ReadWrite.AzureADGroup",
+    "PrivilegedEligibilitySchedule.ReadWrite.AzureADGroup", "RoleAssignmentSchedule.ReadWrite.Directory",
+    "RoleEligibilitySchedule.ReadWrite.Directory", "RoleManagement.ReadWrite.Directory",
+    "RoleManagementPolicy.ReadWrite.Directory", "Sites.FullControl.All", "User.ReadWrite.All",
     "UserAuthenticationMethod.ReadWrite.All", "full_access_as_app",
 )  # fmt: skip
-"""Permissions that lead to the whole tenant, or to everybody's mail and files."""
+"""Permissions that lead to the whole tenant, or change everybody's mail and files; those that only read are not here."""
 
 LONG: dict[str, Any] = {"$top": 999}
 

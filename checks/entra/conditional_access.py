@@ -37,6 +37,11 @@ ADMINISTRATORS = (
 SYNCHRONISATION = "d29b2b05-8046-44ba-8758-1e26182fcf32"
 """Directory Synchronization Accounts, which cannot answer a second factor."""
 
+UNDERSTOOD = {
+    "applications", "clientAppTypes", "locations", "platforms", "signInRiskLevels", "userRiskLevels", "users",
+}  # fmt: skip
+"""Conditions that are looked at one by one; any other that is set narrows a policy."""
+
 MEMBERS: dict[str, Any] = {"$select": "id", "$top": 999}
 
 
@@ -88,7 +93,7 @@ def named_locations(entra: Http) -> Iterator[Row]:
 def _narrowed(conditions: Record, accepted_apps: tuple[str, ...] = ()) -> list[str]:
     """Why a policy does not hold for every sign-in to every application; user and kind of client apart."""
     found: list[str] = []
-    apps = conditions["applications"]
+    apps = conditions["applications"] or {"includeApplications": [], "excludeApplications": []}
     if "All" not in apps["includeApplications"]:
         found.append("it does not include all applications")
     if spared := sorted(set(apps["excludeApplications"]) - set(accepted_apps)):
@@ -103,10 +108,15 @@ def _narrowed(conditions: Record, accepted_apps: tuple[str, ...] = ()) -> list[s
     for name in ("signInRiskLevels", "userRiskLevels"):
         if conditions[name]:
             found.append("it holds at some risks only")
-    for name in ("devices", "authenticationFlows", "insiderRiskLevels"):
-        if conditions.get(name):  # left out where there is none
+    for name in sorted(conditions.keys() - UNDERSTOOD):
+        if "@" not in name and _told(conditions[name]):  # devices, flows, and whatever is added to the API
             found.append(f"it is narrowed by {name}")
     return found
+
+
+def _told(condition: Any) -> bool:
+    """Whether a condition says anything."""
+    return any(condition.values()) if isinstance(condition, dict) else bool(condition)
 
 
 def _spared(policy: Record, accepted_roles: tuple[str, ...], max_excluded: int) -> list[str]:
@@ -127,9 +137,9 @@ def _spared(policy: Record, accepted_roles: tuple[str, ...], max_excluded: int) 
 
 
 def _asks_for_factor(policy: Record) -> bool:
-    """Whether nobody gets through without a second factor: alone, or together with other controls."""
+    """Whether no user gets through without a second factor: alone, or together with other controls."""
     grant = policy["grantControls"]
-    if not grant:
+    if not grant or not policy["conditions"]["users"]:  # null for policies of workloads
         return False
     controls = set(grant["builtInControls"])
     strength = grant.get("authenticationStrength")  # left out by default
@@ -252,9 +262,11 @@ def legacy_blocked(
     reasons: dict[str, list[str]] = {}
     blocked: set[str] = set()
     for policy in policies:
+        conditions = policy["conditions"]
         if not policy["grantControls"] or "block" not in policy["grantControls"]["builtInControls"]:
             continue
-        conditions = policy["conditions"]
+        if not conditions["users"]:  # null for policies of workloads
+            continue
         kinds = _clients(policy) & {"exchangeActiveSync", "other"}
         if not kinds:
             continue
@@ -304,7 +316,9 @@ def trusted_narrow(location: Record, *, min_prefix_v4: int = 16, min_prefix_v6: 
     Source: List namedLocations (``isTrusted``, ``ipRanges``). Whose networks they are is not told. Countries are never
     trusted as such. Remedy: name the addresses the organisation goes out by.
     """
-    if not location.get("isTrusted"):  # countries have no such field
+    if location["@odata.type"] == "#microsoft.graph.countryNamedLocation":
+        return skip("a country, which is not trusted as such")
+    if not location["isTrusted"]:
         return skip("not trusted")
     networks = [ip_network(item["cidrAddress"], strict=False) for item in location["ipRanges"]]
     wide = [str(one) for one in networks if one.prefixlen < (min_prefix_v4 if one.version == 4 else min_prefix_v6)]

@@ -101,7 +101,7 @@ def not_broken_open(device: Record) -> Verdict:
     Source: List managedDevices (``jailBroken``, as text). Other systems do not tell.
     Remedy: block the device and have it set up anew.
     """
-    if device["operatingSystem"] not in ("iOS", "iPadOS", "Android"):
+    if not device["operatingSystem"].startswith(("iOS", "iPadOS", "Android")):  # also AndroidEnterprise, AndroidForWork
         return skip(f"{device['operatingSystem']} does not tell")
     if device["jailBroken"] not in ("True", "False"):
         reason = f"the device does not tell whether it is broken open ({device['jailBroken']})"

@@ -111,9 +111,11 @@ def second_factor(row: Record, users: Table, *, user_types: tuple[str, ...] = ("
 def beyond_telephone(
     row: Record,
     *,
-    weak: tuple[str, ...] = ("alternateMobilePhone", "email", "mobilePhone", "officePhone", "securityQuestion"),
-) -> Verdict:
-    """A user with a second factor has registered one that is not in ``weak``, which can be intercepted or guessed.
+    weak: tuple[str, ...] = (
+        "alternateMobilePhone", "email", "mobilePhone", "officePhone", "securityQuestion", "temporaryAccessPass",
+    ),
+) -> Verdict:  # fmt: skip
+    """A user with a second factor has registered one that is not in ``weak``: intercepted, guessed, or soon over.
 
     Source: List userRegistrationDetails (``isMfaRegistered``, ``methodsRegistered``). Users without a second factor
     are the matter of entra.registrations.second-factor.

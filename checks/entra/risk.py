@@ -5,11 +5,13 @@ from datetime import datetime
 
 from collector.api import (
     Field,
+    GapKind,
     Http,
     Personal,
     Record,
     Redaction,
     Row,
+    Unavailable,
     Verdict,
     check,
     days_between,
@@ -49,9 +51,10 @@ def risky_users(entra: Http) -> Iterator[Row]:
 def settled(
     user: Record, *, as_of: datetime, levels: tuple[str, ...] = ("medium", "high"), max_open_days: int = 7
 ) -> Verdict:
-    """A user at a risk in ``levels`` has been so for at most ``max_open_days``.
+    """A user at a risk in ``levels`` has been so, unchanged, for at most ``max_open_days``.
 
-    Source: List riskyUsers (``riskState``, ``riskLevel``, ``riskLastUpdatedDateTime``). Dismissed by hand counts as
+    Source: List riskyUsers (``riskState``, ``riskLevel``, ``riskLastUpdatedDateTime``: since when the first finding
+    stands is not told). Without the licence the level is hidden, so nothing is concluded. Dismissed by hand counts as
     settled; who looked at it is for the auditor to see.
     Remedy: confirm or dismiss the risk, and have the password changed.
     """
@@ -59,6 +62,8 @@ def settled(
         return skip("the user is deleted")
     if user["riskState"] not in ("atRisk", "confirmedCompromised"):
         return ok(f"the risk is {user['riskState']}")
+    if user["riskLevel"] == "hidden" and user["riskState"] == "atRisk":
+        raise Unavailable(GapKind.UNSUPPORTED, "the level of the risk is hidden: the tenant lacks the licence")
     if user["riskState"] == "atRisk" and user["riskLevel"] not in levels:
         return skip(f"the risk is {user['riskLevel']}")
     days = days_between(instant(user["riskLastUpdatedDateTime"]), as_of)

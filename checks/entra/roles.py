@@ -205,9 +205,10 @@ def applications_few(
     roles: tuple[str, ...] = WIDE,
     max_applications: int = 0,
 ) -> Verdict:
-    """At most ``max_applications`` service principals hold one of the ``roles``.
+    """At most ``max_applications`` service principals hold one of the ``roles`` of their own.
 
     Source: List roleAssignments, List servicePrincipals. Nobody is asked for a second factor when an application acts.
+    One that holds the role as member of a group is not seen: Graph v1.0 does not list applications among the members.
     Remedy: give the application the narrow permission it needs instead.
     """
     holders = {item["principalId"] for item in items if item["roleDefinitionId"] in roles}

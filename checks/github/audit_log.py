@@ -12,9 +12,17 @@ DAYS = 90
 """Of the 180 days that GitHub keeps."""
 
 PROTECTION = (
+    "protected_branch.branch_allowances",
     "protected_branch.destroy",
+    "protected_branch.dismiss_stale_reviews",
     "protected_branch.policy_override",
     "protected_branch.update_admin_enforced",
+    "protected_branch.update_allow_deletions_enforcement_level",
+    "protected_branch.update_allow_force_pushes_enforcement_level",
+    "protected_branch.update_pull_request_reviews_enforcement_level",
+    "protected_branch.update_require_code_owner_review",
+    "protected_branch.update_required_approving_review_count",
+    "protected_branch.update_required_status_checks_enforcement_level",
     "repository_ruleset.destroy",
     "repository_ruleset.update",
 )
@@ -23,6 +31,7 @@ SETTINGS = (
     "org.disable_saml",
     "org.update_default_repository_permission",
     "repo.access",
+    "repository_secret_scanning_push_protection.disable",
     "repository_secret_scanning.disable",
     "repository_vulnerability_alerts.disable",
 )
@@ -76,8 +85,9 @@ def _time(event: Record) -> str:
 def protection_kept(events: Iterator[Record], *, max_events: int = 0) -> Verdict:
     """In the period at most ``max_events`` protections were deleted, changed or overridden.
 
-    Source: Get the audit log (``action`` protected_branch.destroy, policy_override, update_admin_enforced,
-    repository_ruleset.destroy, update). An event is an exception until it is held against an approved change.
+    Source: Get the audit log (``action`` protected_branch.destroy, policy_override and the updates of reviews, checks,
+    force pushes and who is held to them; repository_ruleset.destroy, update). A change in either direction counts. An
+    event is an exception until it is held against an approved change.
     Remedy: show the approved change for each event.
     """
     return _few(events, PROTECTION, max_events, "protections removed, changed or overridden")

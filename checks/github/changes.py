@@ -221,10 +221,14 @@ def _author(change: Record) -> str:
 
 
 def _approvers(change: Record, *, last_commit: bool) -> list[str]:
-    """Who approved, other than the author, and did not take it back; ``last_commit``: the code as it was merged."""
+    """Who approved, other than the author, and did not take it back; ``last_commit``: the code as it was merged.
+
+    The approval of a bot is nobody's.
+    """
     author, last = _author(change), {}
     for review in change["listReviews"]:  # oldest first
-        if review["user"] is not None and review["state"] in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED"):
+        decided = review["state"] in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED")
+        if decided and review["user"] is not None and review["user"]["type"] != "Bot":
             last[review["user"]["login"]] = review
     return sorted(
         login
@@ -240,7 +244,8 @@ def _unproven(change: Record) -> str:
     """What the checks of a change's last commit lack; empty where they all passed."""
     runs = change["listForRef"]
     combined = change["getCombinedStatusForRef"]
-    if not runs and not combined["total_count"]:
+    passed = any(run["conclusion"] == "success" for run in runs)
+    if not passed and not combined["total_count"] and all(run["conclusion"] == "skipped" for run in runs):
         return "no check ran"
     bad = sorted({run["name"] for run in runs if run["conclusion"] not in ("success", "neutral", "skipped")})
     bad += ["commit statuses"] if combined["total_count"] and combined["state"] != "success" else []
@@ -279,8 +284,8 @@ def change_approved(
 ) -> Verdict:
     """The commit deployed came from merged pull requests, each approved by ``min_approvals`` people beside its author.
 
-    An approval counts that was given before the merge and not taken back; with ``last_commit`` only when it is of the
-    code as it was merged. Counted are pull requests into the default branch and into ``releases``.
+    An approval counts that a person gave before the merge and did not take back; with ``last_commit`` only when it is
+    of the code as it was merged. Whether the person may write, and wrote some of it, is not looked at. Counted are pull requests into the default branch and into ``releases``.
     Source: List deployments (``sha``), List deployment statuses (``state``), List pull requests associated with a
     commit, List reviews (``state``, ``user``, ``commit_id``, ``submitted_at``). Commits between this deployment and
     the one before are the matter of github.commits.through-review.

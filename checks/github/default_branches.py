@@ -184,7 +184,7 @@ def history_kept(repo: Record) -> Verdict:
     each="github.default-branches",
 )
 def nobody_exempt(repo: Record) -> Verdict:
-    """Where a review is required, no administrator, person, team or app is exempt from it.
+    """Where an approval is required, no administrator, person, team or app is exempt from it.
 
     Source: Get branch protection (``enforce_admins``, ``bypass_pull_request_allowances``), Get a repository ruleset
     (``bypass_actors``, which GitHub shows only to who may change the ruleset). One way without exemption suffices.
@@ -193,13 +193,18 @@ def nobody_exempt(repo: Record) -> Verdict:
     if repo["getBranch"] is None:
         return skip(EMPTY)
     told = []
-    if (reviews := _reviews(repo)) is not None:
+    reviews = _reviews(repo)
+    if reviews is not None and reviews.get("required_approving_review_count", 0):
         exempt = reviews.get("bypass_pull_request_allowances", {})  # left out where nobody is
         named = sum(len(exempt.get(kind, ())) for kind in ("users", "teams", "apps"))
         if repo["getBranchProtection"]["enforce_admins"]["enabled"] and not named:
             return ok("branch protection holds for administrators too, and names nobody")
         told.append(f"branch protection exempts administrators or {named} named")
-    requiring = {rule["ruleset_id"] for rule in _rules(repo, "pull_request")}
+    requiring = {
+        rule["ruleset_id"]
+        for rule in _rules(repo, "pull_request")
+        if rule["parameters"]["required_approving_review_count"]
+    }
     for ruleset in repo["getRulesets"]:
         if ruleset["id"] in requiring:
             actors = ruleset.get("bypass_actors")
@@ -208,4 +213,4 @@ def nobody_exempt(repo: Record) -> Verdict:
             if not actors:
                 return ok(f"the ruleset {ruleset['name']} has no bypass list")
             told.append(f"{len(actors)} may bypass the ruleset {ruleset['name']}")
-    return fail("; ".join(told)) if told else skip("no review is required")
+    return fail("; ".join(told)) if told else skip("no approval is required")

@@ -17,8 +17,8 @@ DAYS = 30
 PRODUCTION = ("prod*", "live*", "*-prod", "*-production", "*-live")
 """Names of environments that count as production, beside those of that tier."""
 
-BOT = ("project_*_bot*", "group_*_bot*")
-"""Names GitLab gives to the users of project and group tokens."""
+BOT = ("project_*_bot*", "group_*_bot*", "service_account*")
+"""Names GitLab gives to the users of project and group tokens, and to service accounts."""
 
 REDACTED = (
     Redaction(
@@ -142,13 +142,17 @@ def changes(gitlab: Http) -> Iterator[Row]:
                 yield {"Key": key, **_change(gitlab, project["id"], merge)}
 
 
+def _bot(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in BOT)
+
+
 def _approvers(change: Record) -> list[str]:
-    """Who approved, other than the author, and not after the merge where GitLab tells when."""
+    """Who approved, other than the author and bots, and not after the merge where GitLab tells when."""
     merged = instant(change["merged_at"])
     return sorted(
         item["user"]["username"]
         for item in change["approvals"]["approved_by"]
-        if item["user"]["username"] != change["author"]["username"]
+        if item["user"]["username"] != change["author"]["username"] and not _bot(item["user"]["username"])
         and (not item.get("approved_at") or instant(item["approved_at"]) <= merged)  # left out by older versions
     )
 
@@ -245,7 +249,7 @@ def duties_separated(
     if not deployment["Production"]:
         return _elsewhere(deployment)
     name = deployment["user"]["username"]
-    deployer = "" if any(fnmatchcase(name, pattern) for pattern in BOT) else name
+    deployer = "" if _bot(name) else name
     way = _way(deployment, releases)
     if not way:
         return fail(NO_CHANGE)

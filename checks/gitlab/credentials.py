@@ -25,9 +25,13 @@ LISTED: dict[str, Any] = {
 
 
 def _both(gitlab: Http, what: str) -> Iterator[Row]:
-    """What the group has of its own, then what each project that is not archived has."""
+    """What the group and each of its subgroups has of its own, then what each project that is not archived has."""
     for item in gitlab.pages(f"/api/v4/groups/{{id}}/{what}", id=gitlab.account, per_page=100):
         yield {"Key": f"{gitlab.account}/{_told(item)}", **item}
+    below = {"order_by": "id", "sort": "asc", "per_page": 100}
+    for group in gitlab.pages("/api/v4/groups/{id}/descendant_groups", id=gitlab.account, **below):
+        for item in gitlab.pages(f"/api/v4/groups/{{id}}/{what}", id=group["id"], per_page=100):
+            yield {"Key": f"{group['full_path']}/{_told(item)}", **item}
     yield from _projects(gitlab, what)
 
 
@@ -45,13 +49,13 @@ def _told(item: Row) -> str:
 
 @source("gitlab.access-tokens", key="Key", per="account", permissions=("read_api",), redactions=(PROJECTS,))
 def access_tokens(gitlab: Http) -> Iterator[Row]:
-    """Every access token of the group and of its projects that are not archived, without its value."""
+    """Every access token of the group, its subgroups and its projects that are not archived, without its value."""
     yield from _both(gitlab, "access_tokens")
 
 
 @source("gitlab.deploy-tokens", key="Key", per="account", permissions=("read_api",), redactions=(PROJECTS,))
 def deploy_tokens(gitlab: Http) -> Iterator[Row]:
-    """Every deploy token of the group and of its projects that are not archived, without its value."""
+    """Every deploy token of the group, its subgroups and its projects that are not archived, without its value."""
     yield from _both(gitlab, "deploy_tokens")
 
 
@@ -63,7 +67,7 @@ def deploy_keys(gitlab: Http) -> Iterator[Row]:
 
 @source("gitlab.variables", key="Key", per="account", permissions=("read_api",), redactions=(PROJECTS, VALUES))
 def variables(gitlab: Http) -> Iterator[Row]:
-    """Every CI/CD variable of the group and of its projects that are not archived, without its value."""
+    """Every CI/CD variable of the group, its subgroups and its projects that are not archived, without its value."""
     yield from _both(gitlab, "variables")
 
 
@@ -75,7 +79,7 @@ def variables(gitlab: Http) -> Iterator[Row]:
     redactions=(PROJECTS, VALUES, ADDRESSES),
 )
 def webhooks(gitlab: Http) -> Iterator[Row]:
-    """Every webhook of the group, which paid plans have, and of its projects that are not archived."""
+    """Every webhook of the group and its subgroups, as paid plans have, and of its projects that are not archived."""
     yield from _both(gitlab, "hooks")
 
 

@@ -92,12 +92,12 @@ def two_factor_required(group: Record, *, max_grace_h: int = 48) -> Verdict:
 
 @check(
     "gitlab.group.sharing-restricted",
-    title="GitLab projects are not shared with other groups",
+    title="Other groups cannot be invited into the GitLab group",
     severity="medium",
     each="gitlab.group",
 )
 def sharing_restricted(group: Record) -> Verdict:
-    """Groups outside the hierarchy cannot be invited into the group.
+    """Groups outside the hierarchy cannot be invited into the group; those invited before stay.
 
     Source: Details of a group (``prevent_sharing_groups_outside_hierarchy``).
     Remedy: Settings, General, Permissions: prevent sharing outside the hierarchy.

@@ -23,6 +23,12 @@ WARNINGS = (
     "account_disabled_password_leak", "gov_attack_warning", "2sv_disable",
 )  # fmt: skip
 
+NO_STEP = ("access_to_preregistered_email", "captcha", "login_location", "none", "other", "password", "time_delay")
+"""Challenges beside the password that are no second factor, as the log spells them."""
+
+RIDDLE = "knowledge_"
+"""How the names of questions about the user begin."""
+
 
 @source(
     "google-workspace.admin-activities", key="Key", per="connection", permissions=READS, kind="period", window_days=90,
@@ -104,19 +110,20 @@ def no_self_grant(
 ) -> Verdict:
     """Administrator roles given in the period were given by somebody else than who got them.
 
-    Source: activities.list of admin (``name``, ``actor``: ``email``, parameter ``USER_EMAIL``). Skipped where none
-    was given. A role given to a group one is in is not seen.
+    Source: activities.list of admin (``name``, ``actor``: ``email``, parameter ``USER_EMAIL``). Skipped where no
+    person gave one. A role given by an application, or to a group one is in, is not seen.
     Remedy: find out why, take the role away, and let another administrator decide.
     """
     given = [
-        (activity["actor"].get("email", ""), _value(event, "USER_EMAIL"), activity["id"]["time"][:10])
-        for activity in activities  # Google leaves the address out where an application acted
+        (activity["actor"]["email"], _value(event, "USER_EMAIL"), activity["id"]["time"][:10])
+        for activity in activities
+        if activity["actor"].get("email")  # Google leaves the address out where an application acted
         for event in activity["events"]
         if event["name"] in grants
     ]
     if not given:
-        return skip("no administrator role was given in the period")
-    own = sorted(f"{actor} on {day}" for actor, whom, day in given if actor and actor.lower() == whom.lower())
+        return skip("no administrator role was given by a person in the period")
+    own = sorted(f"{actor} on {day}" for actor, whom, day in given if actor.lower() == whom.lower())
     if own:
         return fail(f"{len(own)} of {len(given)} were taken by the administrator himself: {', '.join(own[:10])}")
     return ok(f"{len(given)} roles were given, none by who got it")
@@ -131,12 +138,12 @@ def no_self_grant(
 def second_step(
     activities: Iterator[Record],
     *,
-    not_counted: tuple[str, ...] = ("none", "other", "password"),
+    not_counted: tuple[str, ...] = NO_STEP,
     min_second_step_pct: int = 90,
 ) -> Verdict:
     """Of the sign-ins with a Google password at least ``min_second_step_pct`` per cent took another challenge too.
 
-    On a device the user has called trusted Google asks for the password alone; that sign-in counts as one without.
+    Riddles that Google puts when it wonders are no second step. On a device the user has called trusted Google asks for the password alone; that sign-in counts as one without.
     Sign-ins through another identity provider are not counted. Source: activities.list of login (parameters
     ``login_type``, ``login_challenge_method``).
     Remedy: enforce 2-step verification, and do not let users trust devices.
@@ -146,7 +153,7 @@ def second_step(
         for event in activity["events"]:
             if event["name"] == "login_success" and _value(event, "login_type") == "google_password":
                 total += 1
-                with_step += bool(set(_methods(event)) - set(not_counted))
+                with_step += any(method not in not_counted and not method.startswith(RIDDLE) for method in _methods(event))
     if not total:
         return skip("nobody signed in with a Google password in the period")
     told = f"{with_step} of {total} sign-ins took a second step, at least {min_second_step_pct} per cent wanted"

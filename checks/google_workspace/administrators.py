@@ -33,12 +33,12 @@ def role_assignments(google: Http) -> Iterator[Row]:
     over=("google-workspace.users",),
 )
 def super_few(users: Iterator[Record], *, max_super_admins: int = 4) -> Verdict:
-    """At most ``max_super_admins`` users who are not suspended are super administrators.
+    """At most ``max_super_admins`` users who are neither suspended nor archived are super administrators.
 
-    Source: users.list (``isAdmin``, ``suspended``).
+    Source: users.list (``isAdmin``, ``suspended``, ``archived``).
     Remedy: give a narrower role instead.
     """
-    found = sorted(user["primaryEmail"] for user in users if user["isAdmin"] and not user["suspended"])
+    found = sorted(user["primaryEmail"] for user in users if user["isAdmin"] and _on(user))
     told = f"{len(found)} users are super administrators, limit {max_super_admins}"
     return ok(told) if len(found) <= max_super_admins else fail(f"{told}: {', '.join(found[:20])}")
 
@@ -50,12 +50,12 @@ def super_few(users: Iterator[Record], *, max_super_admins: int = 4) -> Verdict:
     over=("google-workspace.users",),
 )
 def super_substituted(users: Iterator[Record], *, min_super_admins: int = 2) -> Verdict:
-    """At least ``min_super_admins`` users who are not suspended are super administrators.
+    """At least ``min_super_admins`` users who are neither suspended nor archived are super administrators.
 
-    Source: users.list (``isAdmin``, ``suspended``).
+    Source: users.list (``isAdmin``, ``suspended``, ``archived``).
     Remedy: name a deputy.
     """
-    held = sum(user["isAdmin"] and not user["suspended"] for user in users)
+    held = sum(user["isAdmin"] and _on(user) for user in users)
     told = f"{held} users are super administrators, at least {min_super_admins} wanted"
     return ok(told) if held >= min_super_admins else fail(told)
 
@@ -67,15 +67,15 @@ def super_substituted(users: Iterator[Record], *, min_super_admins: int = 2) -> 
     over=("google-workspace.users",),
 )
 def second_step(users: Iterator[Record]) -> Verdict:
-    """Every administrator who is not suspended is enrolled in 2-step verification, and it is enforced.
+    """Every administrator neither suspended nor archived is enrolled in 2-step verification, and it is enforced.
 
     Source: users.list (``isAdmin``, ``isDelegatedAdmin``, ``isEnrolledIn2Sv``, ``isEnforcedIn2Sv``).
     Remedy: have each enrol a security key or passkey, and enforce 2-step verification for them.
     """
-    held = [user for user in users if (user["isAdmin"] or user["isDelegatedAdmin"]) and not user["suspended"]]
+    held = [user for user in users if (user["isAdmin"] or user["isDelegatedAdmin"]) and _on(user)]
     without = sorted(user["primaryEmail"] for user in held if not (user["isEnrolledIn2Sv"] and user["isEnforcedIn2Sv"]))
     if not held:
-        return skip("no user who is not suspended is an administrator")
+        return skip("no user who can sign in is an administrator")
     if without:
         return fail(f"{len(without)} of {len(held)} administrators are not held to it: {', '.join(without[:20])}")
     return ok(f"all {len(held)} administrators are enrolled and held to it")
@@ -94,6 +94,8 @@ def accounts_on(users: Iterator[Record], assignments: Iterator[Record]) -> Verdi
     Remedy: take the role away when the account is suspended.
     """
     off = {user["id"]: user["primaryEmail"] for user in users if user["suspended"] or user["archived"]}
+    if not off:
+        return skip("no account is suspended or archived")
     held = {assignment["assignedTo"] for assignment in assignments}
     left = sorted(off[id] for id in held & off.keys())  # noqa: A001
     if left:
@@ -124,3 +126,8 @@ def super_reconciled(users: Iterator[Record], roles: Iterator[Record], assignmen
             f"assigned and not marked: {', '.join(sorted(assigned - marked)) or 'none'}, limit none of either"
         )
     return ok(f"{len(marked)} super administrators are marked, the same as are assigned the role")
+
+
+def _on(user: Record) -> bool:
+    """Whether a user can sign in."""
+    return not user["suspended"] and not user["archived"]

@@ -95,11 +95,14 @@ def protected(device: Record) -> Verdict:
 def supported(device: Record, *, as_of: datetime) -> Verdict:
     """An enrolled device gets updates on the day of collection.
 
-    Source: chromeosdevices.list (``status``, ``autoUpdateExpiration``, milliseconds since 1970).
+    Source: chromeosdevices.list (``status``, ``autoUpdateExpiration``, milliseconds since 1970; left out where the
+    model is not known).
     Remedy: replace the device.
     """
     if device["status"] != "ACTIVE":
         return skip(f"the status of the device is {device['status']}")
+    if not device.get("autoUpdateExpiration"):
+        raise Unavailable(GapKind.UNSUPPORTED, "the device does not tell until when it gets updates")
     until = datetime.fromtimestamp(int(device["autoUpdateExpiration"]) / 1000, UTC)
     told = f"updates until {until:%Y-%m-%d}"
     return ok(told) if as_of <= until else fail(told)
@@ -114,10 +117,12 @@ def supported(device: Record, *, as_of: datetime) -> Verdict:
 def verified_boot(device: Record) -> Verdict:
     """An enrolled device was started in verified mode.
 
-    Source: chromeosdevices.list (``status``, ``bootMode``).
+    Source: chromeosdevices.list (``status``, ``bootMode``; left out where reporting is off).
     Remedy: forbid developer mode under *Devices, Chrome, Settings, Device, Verified access*.
     """
     if device["status"] != "ACTIVE":
         return skip(f"the status of the device is {device['status']}")
+    if not device.get("bootMode"):
+        raise Unavailable(GapKind.UNSUPPORTED, "the device does not tell its boot mode")
     told = f"the boot mode is {device['bootMode']}"
     return ok(told) if device["bootMode"] == "Verified" else fail(told)

@@ -1,5 +1,6 @@
 """Settings of Google Workspace by organisational unit and group: how they are read, and what we require of them."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -44,13 +45,13 @@ def org_units(google: Http) -> Iterator[Row]:
     over=OVER,
 )
 def second_step_enforced(policies: Iterator[Record], units: Iterator[Record], *, as_of: datetime) -> Verdict:
-    """Wherever enforcement of 2-step verification is set, it is on, since a day before the collection.
+    """Wherever enforcement of 2-step verification is set, it is on, and began before the collection.
 
     Source: policies.list (``security.two_step_verification_enforcement``, ``enforcedFrom``, left out where it is off).
     Remedy: *Security, Authentication, 2-step verification, Enforcement*.
     """
     values = _values(policies, units, "security.two_step_verification_enforcement", "enforcedFrom", "off")
-    return _all(values, lambda value: value != "off" and instant(value) <= as_of, "enforced by the day of collection")
+    return _all(values, lambda on: on not in ("off", "") and instant(on) <= as_of, "enforced by the day of collection")
 
 
 @check(
@@ -60,15 +61,20 @@ def second_step_enforced(policies: Iterator[Record], units: Iterator[Record], *,
     over=OVER,
 )
 def second_step_factors(
-    policies: Iterator[Record], units: Iterator[Record], *, refused: tuple[str, ...] = ("ALL", "ANY")
-) -> Verdict:
-    """Wherever the kinds of second step are set, they are narrower than those in ``refused``.
+    policies: Iterator[Record],
+    units: Iterator[Record],
+    *,
+    accepted: tuple[str, ...] = (
+        "NO_TELEPHONY", "PASSKEY_ONLY", "PASSKEY_PLUS_IP_BOUND_SECURITY_CODE", "PASSKEY_PLUS_SECURITY_CODE",
+    ),
+) -> Verdict:  # fmt: skip
+    """Wherever the kinds of second step are set, they are one of the sets in ``accepted``.
 
     Source: policies.list (``security.two_step_verification_enforcement_factor``, ``allowedSignInFactorSet``).
     Remedy: *Security, Authentication, 2-step verification, Methods*: any except codes by text or call, or keys only.
     """
     values = _values(policies, units, "security.two_step_verification_enforcement_factor", "allowedSignInFactorSet")
-    return _all(values, lambda value: value not in refused, f"none of {', '.join(refused)}")
+    return _all(values, lambda value: value in accepted, f"one of {', '.join(accepted)}")
 
 
 @check(
@@ -194,31 +200,42 @@ def _values(
     """What holds of one field wherever it is set, by organisational unit or group: the value with the highest order.
 
     A unit where it is not set has that of the unit above. Where only the field was left out, the value is ``left_out``.
+    A policy for the holders of a licence stands apart, unless one for everybody in the same place has a higher order.
 
     Raises:
         Unavailable: the setting is nowhere (kind ``unsupported``): the edition, or the API, does not have it.
     """
     paths = {unit["orgUnitId"].removeprefix("id:"): unit["orgUnitPath"] for unit in units}
-    found: dict[str, tuple[float, Any]] = {}
+    found: dict[tuple[str, str], tuple[float, Any]] = {}
     for policy in policies:
         if policy["setting"]["type"].removeprefix("settings/") != kind:
             continue
         query = policy["policyQuery"]
         unit = query.get("orgUnit", "").removeprefix("orgUnits/")  # left out for a policy of a group
         where = query["group"] if "group" in query else paths.get(unit, unit)
+        only = ", ".join(re.findall(r"'(/product/[^']*)'", query["query"]))
         order, value = query["sortOrder"], policy["setting"]["value"].get(field, left_out)
-        if where not in found or (value is not None and (found[where][1] is None or order > found[where][0])):
-            found[where] = (order, value)
+        held = found.get((where, only))
+        if held is None or (value is not None and (held[1] is None or order > held[0])):
+            found[where, only] = (order, value)
     if not found:
         raise Unavailable(GapKind.UNSUPPORTED, f"no policy of the kind {kind} is in the list")
-    return {where: value for where, (_, value) in found.items()}
+    told = {}
+    for (where, only), (order, value) in found.items():
+        everybody = found.get((where, ""))
+        if not only:
+            told[where] = value
+        elif everybody is None or everybody[1] is None or order > everybody[0]:
+            told[f"{where} with the licence {only}"] = value
+    return told
 
 
 def _all(values: dict[str, Any], right: Callable[[Any], bool], wanted: str) -> Verdict:
     """Whether every value that is set is right.
 
     Raises:
-        Unavailable: the field is set nowhere (kind ``unsupported``).
+        Unavailable: the field is set nowhere (kind ``unsupported``); or all that is set is right, and nothing is told
+            of the unit at the top, so that what holds elsewhere is not known (kind ``unproven``).
     """
     told = {where: value for where, value in values.items() if value is not None}
     if not told:
@@ -226,6 +243,8 @@ def _all(values: dict[str, Any], right: Callable[[Any], bool], wanted: str) -> V
     bad = [f"{where}: {value}" for where, value in sorted(told.items()) if not right(value)]
     if bad:
         return fail(f"{len(bad)} of {len(told)} are not: {'; '.join(bad[:10])}, wanted {wanted}")
+    if not any(where.partition(" with ")[0] == "/" for where in told):
+        raise Unavailable(GapKind.UNPROVEN, f"the setting is told for {', '.join(sorted(told)[:5])}, not at the top")
     return ok("; ".join(f"{where}: {value}" for where, value in sorted(told.items())[:10]) + f", wanted {wanted}")
 
 

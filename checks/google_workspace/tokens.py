@@ -17,9 +17,11 @@ WIDE = (
     "https://www.googleapis.com/auth/admin.directory.user",
     "https://www.googleapis.com/auth/cloud-platform",
     "https://www.googleapis.com/auth/drive",
+    "https://www.googleapis.com/auth/drive.readonly",
     "https://www.googleapis.com/auth/gmail.modify",
+    "https://www.googleapis.com/auth/gmail.readonly",
 )
-"""Scopes with which an application reads and changes all mail, all files or the directory."""
+"""Scopes with which an application reads all mail or all files, or changes the directory or the cloud."""
 
 
 @source("google-workspace.tokens", key="id", per="connection", permissions=READS, personal=(USERS,))
@@ -46,7 +48,7 @@ def tokens(google: Http) -> Iterator[Row]:
 )
 def app_passwords(google: Http) -> Iterator[Row]:
     """Every user of the customer, and the application passwords of the user, without the passwords."""
-    for user in _users(google, "id,primaryEmail,suspended"):
+    for user in _users(google, "id,primaryEmail"):
         held = google.attempt_all("/admin/directory/v1/users/{userKey}/asps", rows="items", userKey=user["id"])
         yield {**user, "listAsps": held}
 

@@ -1,12 +1,16 @@
 """AWS IAM users and their keys held against the organisation's own registers."""
 
 from datetime import datetime
+from fnmatch import fnmatchcase
 
 from collector.api import Record, Table, Verdict, check, skip
-from collector.registers.matching import PEOPLE, RULES, no_leaver, owned, owner
+from collector.registers.matching import PEOPLE, RULES, approved, no_leaver, owned, owner
 
 ROOT = "<root_account>"
 """Name of the root user in the credential report."""
+
+WIDE = ("arn:aws*:iam::aws:policy/AdministratorAccess", "arn:aws*:iam::aws:policy/IAMFullAccess")
+"""Policies with which a user may do anything, or give themselves the right to."""
 
 
 @check(
@@ -35,8 +39,9 @@ def leavers_keys(
     if key["Status"] != "Active":
         return skip(f"the key is {key['Status']}")
     user = key["UserName"]
-    last = key["GetAccessKeyLastUsed"]["AccessKeyLastUsed"].get("LastUsedDate", "never")
-    held = f"the access key {key['AccessKeyId']} of {user} is active, last used {last[:10]}"
+    last = key["GetAccessKeyLastUsed"]["AccessKeyLastUsed"].get("LastUsedDate")  # left out where it never was
+    used = f"last used on {last.partition('T')[0]}" if last else "never used"
+    held = f"the access key {key['AccessKeyId']} of {user} is active, {used}"
     return no_leaver(owner(people, identities, (scope, "aws"), user, (user,), rules), held, as_of, max_days)
 
 
@@ -92,3 +97,44 @@ def users_owned(
     """
     name = user["UserName"]
     return owned(owner(people, identities, (scope, "aws"), name, (name,), rules), name, service_accounts)
+
+
+@check(
+    "joins.aws.privileged-approved",
+    title="IAM users with administrator rights were approved by somebody else",
+    severity="high",
+    each="aws.iam.users",
+    beside=("aws.iam.groups", *PEOPLE, "register.access-requests"),
+)
+def privileged_approved(
+    user: Record,
+    groups: Table,
+    people: Table,
+    identities: Table,
+    requests: Table,
+    *,
+    as_of: datetime,
+    scope: str,
+    policies: tuple[str, ...] = WIDE,
+    rules: tuple[str, ...] = RULES,
+) -> Verdict:
+    """A user with one of ``policies`` (ARN, with ``*``), alone or in a group, has a request approved by somebody else.
+
+    The request is for privileged access and still in force. Rights by inline policies, by policies of the account's
+    own, and by roles that a user may take are not seen.
+    Source: GetAccountAuthorizationDetails (``AttachedManagedPolicies``, ``GroupList``); access-requests.csv.
+    Remedy: detach the policy, or have the rights requested and approved.
+    """
+    own_groups = [
+        group
+        for name in user["GroupList"]
+        for group in groups.where("GroupName", name)
+        if group["Arn"].split(":")[4] == user["Arn"].split(":")[4]  # other accounts of the run have groups as well
+    ]
+    attached = [policy["PolicyArn"] for one in (user, *own_groups) for policy in one["AttachedManagedPolicies"]]
+    if not any(fnmatchcase(arn, pattern) for arn in attached for pattern in policies):
+        return skip("has no policy that gives administrator rights")
+    name = user["UserName"]
+    return approved(
+        requests, owner(people, identities, (scope, "aws"), name, (name,), rules), name, (scope, "aws"), as_of
+    )

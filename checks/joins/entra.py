@@ -3,8 +3,23 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from collector.api import Record, Table, Verdict, check, skip
-from collector.registers.matching import PEOPLE, RULES, Owner, approved, every, no_leaver, owned, owner
+from collector.api import GapKind, Record, Table, Unavailable, Verdict, check, fail, skip
+from collector.registers.facts import person
+from collector.registers.matching import (
+    PEOPLE,
+    RULES,
+    Owner,
+    accounts,
+    approved,
+    declared,
+    every,
+    long_gone,
+    no_leaver,
+    owned,
+    owner,
+    removal,
+    switched_off,
+)
 
 ROLES = (
     "62e90394-69f5-4237-9190-012177145e10",  # Global Administrator
@@ -209,3 +224,67 @@ def leavers_devices(
         return skip("enrolled for nobody in particular")
     found = owner(people, identities, (scope, "entra"), name, (name,), rules)
     return no_leaver(found, f"the device {device['serialNumber']} is enrolled for {name}", as_of, max_days)
+
+
+OFF, ON = "Disable account", "Enable account"
+
+
+def _off_since(user: Record, events: Table) -> str:
+    """Since when an account is disabled; empty where it is not.
+
+    Raises:
+        Unavailable: it is, and the log does not say since when.
+    """
+    if user["accountEnabled"]:
+        return ""
+    since = switched_off(
+        (event["activityDateTime"], event["activityDisplayName"] == ON)
+        for event in events
+        if event["activityDisplayName"] in (OFF, ON)
+        and event["result"] == "success"
+        and any(target["id"] == user["id"] for target in event["targetResources"])
+    )
+    if not since:
+        reason = f"{user['userPrincipalName']} is disabled, and the log does not reach back to when that was done"
+        raise Unavailable(GapKind.UNPROVEN, reason)
+    return since
+
+
+@check(
+    "joins.entra.removed-in-time",
+    title="Entra accounts of leavers were disabled in time",
+    severity="high",
+    each="register.leavers",
+    beside=("entra.users", "entra.directory-audits", *PEOPLE),
+)
+def removed_in_time(
+    leaver: Record,
+    users: Table,
+    events: Table,
+    people: Table,
+    identities: Table,
+    *,
+    as_of: datetime,
+    max_days: int = 1,
+    period_days: int = 28,
+    systems: tuple[str, ...] = ("entra*",),
+) -> Verdict:
+    """Each account of who left within ``period_days`` was disabled at most ``max_days`` after the last day.
+
+    An account is the leaver's by address, or by a row of identities.csv whose system is one of ``systems``. The time is
+    that of the first event since which it is disabled; the log reaches back 30 days, so that daily runs cover a year.
+    An account that was deleted is not seen. Source: List directoryAudits (``activityDisplayName`` Disable account,
+    ``activityDateTime``, ``targetResources``), List users (``accountEnabled``); leavers.csv, people.csv.
+    Remedy: have the feed of people disable accounts.
+    """
+    if early := long_gone(leaver, as_of, period_days):
+        return skip(early)
+    who = person(people, leaver["person"])
+    if who is None:
+        return fail(f"{leaver['person']} left on {leaver['left']} and is not in people.csv")
+    names = {who["email"] or "", *declared(identities, who, systems)}
+    held = (
+        (user["userPrincipalName"], "disabled" if (off := _off_since(user, events)) else "enabled", off)
+        for user in accounts(users, names, ("userPrincipalName", "mail"))
+    )
+    return removal(leaver, held, as_of, max_days)

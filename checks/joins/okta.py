@@ -2,9 +2,21 @@
 
 from datetime import datetime
 
-from collector.api import Record, Table, Verdict, check, fail, instant, ok, skip
-from collector.registers.facts import before_period, is_past, moment, person
-from collector.registers.matching import PEOPLE, RULES, accounts, approved, declared, no_leaver, owned, owner
+from collector.api import Record, Table, Verdict, check, fail, skip
+from collector.registers.facts import person
+from collector.registers.matching import (
+    PEOPLE,
+    RULES,
+    accounts,
+    approved,
+    declared,
+    long_gone,
+    no_leaver,
+    owned,
+    owner,
+    removal,
+    switched_off,
+)
 
 SIGN_IN = ("ACTIVE", "LOCKED_OUT", "PASSWORD_EXPIRED", "RECOVERY")
 """Statuses of accounts that are in use, or will be again when the lock or the password is renewed."""
@@ -109,19 +121,15 @@ ON = ("user.lifecycle.activate", "user.lifecycle.reactivate", "user.lifecycle.un
 """Events after which an account cannot, or can, sign in."""
 
 
-def _switched_off(events: Table, account: str) -> str:
+def _off_since(events: Table, account: str) -> str:
     """Since when an account cannot sign in by the log; empty where it can, or the log does not tell."""
-    since = ""
-    found = (
-        (event["published"], event["eventType"])
+    return switched_off(
+        (event["published"], event["eventType"] in ON)
         for event in events
         if event["eventType"] in (*OFF, *ON)
         and event["outcome"]["result"] == "SUCCESS"
         and any(target["type"] == "User" and target["id"] == account for target in event["target"] or ())
     )
-    for published, kind in sorted(found):
-        since = "" if kind in ON else since or published
-    return since
 
 
 @check(
@@ -151,23 +159,18 @@ def removed_in_time(
     List users (``status``, ``statusChanged``); leavers.csv, people.csv, identities.csv.
     Remedy: have the feed of people switch accounts off.
     """
-    left = leaver["left"]
-    if early := before_period(left, as_of, period_days):
+    if early := long_gone(leaver, as_of, period_days):
         return skip(early)
-    if not is_past(left, as_of):
-        return skip(f"the last day is {left}")
     who = person(people, leaver["person"])
     if who is None:
-        return fail(f"{leaver['person']} left on {left} and is not in people.csv, so nobody can say whose accounts are")
+        return fail(f"{leaver['person']} left on {leaver['left']} and is not in people.csv")
     names = {who["email"] or "", *declared(identities, who, systems)}
-    told, late, waiting = [], False, False
-    for user in accounts(users, names, ("profile/login", "profile/email")):
-        login, status = user["profile"]["login"], user["status"]
-        off = "" if status in SIGN_IN else _switched_off(events, user["id"]) or user["statusChanged"]
-        days = (instant(off) - moment(left)).days if off else (as_of - moment(left)).days
-        told.append(f"{login} " + (f"{status} since {off[:10]}" if off else f"still {status} after {days} days"))
-        late, waiting = late or days > max_days, waiting or not off
-    if not told:
-        return skip(f"left on {left}, and has no account in Okta")
-    reason = f"left on {left}: {', '.join(sorted(told))}, limit {max_days} days"
-    return fail(reason) if late else skip(f"{reason}, which are not over") if waiting else ok(reason)
+    held = (
+        (
+            user["profile"]["login"],
+            user["status"],
+            "" if user["status"] in SIGN_IN else _off_since(events, user["id"]) or user["statusChanged"],
+        )
+        for user in accounts(users, names, ("profile/login", "profile/email"))
+    )
+    return removal(leaver, held, as_of, max_days)

@@ -139,11 +139,14 @@ def tokens_in_use(token: Record, *, as_of: datetime, max_unused_days: int = 90) 
 def secrets_renewed(secret: Record, *, as_of: datetime, max_age_days: int = 365) -> Verdict:
     """Something last wrote a Secret at most ``max_age_days`` before the day of collection.
 
-    A later write may have changed a label and not the content, so this is the most recent the content can be.
+    A later write may have changed a label and not the content, so this is the most recent the content can be. What Helm
+    keeps of a release is no credential, and skipped.
     Source: Secret, metadata only (``metadata.creationTimestamp``, ``metadata.managedFields[].time``).
     Remedy: renew the credential where it was issued, then the Secret.
     """
     about = secret["metadata"]
+    if about["name"].startswith("sh.helm.release.") and (about.get("labels") or {}).get("owner") == "helm":
+        return skip("the record of a release of Helm")
     times = [entry["time"] for entry in about.get("managedFields") or () if entry.get("time")]
     age = days_between(max(map(instant, [*times, about["creationTimestamp"]])), as_of)
     told = f"last written {age} days ago, limit {max_age_days}"

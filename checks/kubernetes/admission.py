@@ -1,6 +1,7 @@
 """Kubernetes admission: how webhooks and policies are read, and what we require of what decides over changes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from collector.api import Kubernetes, Record, Row, Verdict, check, fail, ok, skip, source
 from collector.workloads import APPLIED, named
@@ -48,6 +49,12 @@ def _webhooks(configuration: Record) -> list[Record]:
     return list(configuration.get("webhooks") or ())  # left out where there is none
 
 
+def _chosen(selector: Mapping[str, Any]) -> bool:
+    """Whether a selector takes only what was labelled for it, rather than all but what was labelled against it."""
+    rules = selector.get("matchExpressions") or ()
+    return bool(selector.get("matchLabels")) or any(rule["operator"] in ("Exists", "In") for rule in rules)
+
+
 @check(
     "kubernetes.validating-webhooks.fail-closed",
     title="Kubernetes refuses a change that cannot be checked",
@@ -76,12 +83,13 @@ def fail_closed(configuration: Record, *, exempt_configurations: tuple[str, ...]
     over=("kubernetes.validating-webhooks",),
 )
 def pods_checked(configurations: Iterator[Record]) -> Verdict:
-    """At least one webhook with the failure policy Fail is asked when a pod is made.
+    """At least one webhook with the failure policy Fail is asked when a pod is made, wherever nobody took it out.
 
-    What it requires is its own matter. Pod Security labels work without a webhook and are the matter of
+    One that is asked only for namespaces or pods that were chosen by label is not counted. What it requires is its own
+    matter. Pod Security labels work without a webhook and are the matter of
     kubernetes.namespaces.pod-security-enforced; validating admission policies are not counted, for whether one is bound
     is not read.
-    Source: ValidatingWebhookConfiguration (``webhooks[].rules``).
+    Source: ValidatingWebhookConfiguration (``webhooks[].rules``, ``namespaceSelector``, ``objectSelector``).
     Remedy: install a policy engine, and let it require signed images from known registries.
     """
     found = [
@@ -89,6 +97,8 @@ def pods_checked(configurations: Iterator[Record]) -> Verdict:
         for configuration in configurations
         for hook in _webhooks(configuration)
         if hook["failurePolicy"] == "Fail"
+        and not _chosen(hook.get("namespaceSelector") or {})
+        and not _chosen(hook.get("objectSelector") or {})
         and any(
             {"*", "CREATE"} & set(rule["operations"])
             and {"", "*"} & set(rule["apiGroups"])

@@ -1,8 +1,9 @@
 """Backups in Kubernetes: jobs by the clock and Velero, how they are read, and what we require of them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from collector.api import Kubernetes, Record, Row, Verdict, check, days_between, fail, instant, ok, skip, source
 from collector.workloads import APPLIED, SYSTEM, named, pod_redactions, running
@@ -115,6 +116,12 @@ def _active(schedule: Record) -> bool:
     return not schedule["spec"].get("paused") and (schedule.get("status") or {}).get("phase") == "Enabled"
 
 
+def _narrowed(template: Mapping[str, Any]) -> bool:
+    """Whether a backup takes only objects with a label, or of some kinds."""
+    kinds = template.get("includedResources") or ("*",)
+    return bool(template.get("labelSelector") or template.get("orLabelSelectors")) or "*" not in kinds
+
+
 @check(
     "kubernetes.velero-schedules.active",
     title="Velero backup schedules are in force",
@@ -191,15 +198,16 @@ def schedules_everywhere(
 ) -> Verdict:
     """Every namespace in which pods run is included in an active schedule, where Velero is installed.
 
-    Source: Namespace, Pod, Schedule (``spec.template.includedNamespaces``, ``excludedNamespaces``), /apis.
-    Labels or resources that a schedule is narrowed to are not looked at.
+    Source: Namespace, Pod, Schedule (``spec.template``), /apis.
+    A schedule that is narrowed to labels or to kinds of resource is not counted; kinds that are left out are not looked
+    at.
     Remedy: include the namespace in a schedule.
     """
     if VELERO not in {group["name"] for group in groups}:
         return skip("Velero is not installed")
     chosen = [
         (set(one["spec"]["template"].get("includedNamespaces") or ("*",)), one["spec"]["template"]) for one in schedules
-        if _active(one)
+        if _active(one) and not _narrowed(one["spec"]["template"])
     ]  # fmt: skip
     used = {pod["metadata"]["namespace"] for pod in running(pods)}
     judged = [one["Key"] for one in namespaces if one["Key"] in used and one["Key"] not in exempt_namespaces]

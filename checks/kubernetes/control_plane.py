@@ -9,6 +9,7 @@ from collector.api import (
     GapKind,
     Kubernetes,
     Record,
+    Redaction,
     Row,
     Unavailable,
     Verdict,
@@ -45,7 +46,19 @@ def nodes(cluster: Kubernetes) -> Iterator[Row]:
     yield from cluster.pages("/api/v1/nodes")
 
 
-@source("kubernetes.api-servers", key="Key", per="connection", permissions=("list pods",), redactions=(APPLIED,))
+@source(
+    "kubernetes.api-servers",
+    key="Key",
+    per="connection",
+    permissions=("list pods",),
+    redactions=(
+        APPLIED,
+        Redaction(
+            "kubernetes:GET *", "environment variables may hold credentials: of a proxy, for instance",
+            json="items[].spec.*[].env[].value",
+        ),
+    ),
+)  # fmt: skip
 def api_servers(cluster: Kubernetes) -> Iterator[Row]:
     """Every API server that runs as a pod of kube-system, with its options; none where a provider runs it unseen."""
     yield from cluster.pages(
@@ -275,17 +288,22 @@ def audit_kept(server: Record, *, min_days: int = 30) -> Verdict:
     """Audit log files of an API server are kept for at least ``min_days``, or the log is sent away.
 
     Source: Pod (the options --audit-log-maxage in days, nought or none for no limit, and --audit-webhook-config-file).
-    The size and number of files may end them sooner (--audit-log-maxsize, --audit-log-maxbackup).
+    Where an age is set, the size and number of files may still end them sooner (--audit-log-maxsize,
+    --audit-log-maxbackup); where none is, a number of files (--audit-log-maxbackup) promises no days.
     Remedy: set --audit-log-maxage.
     """
     options = _options(server)
+    if "audit-policy-file" not in options:
+        return skip("there is no audit policy, so nothing is logged")
     if options.get("audit-webhook-config-file"):
         return ok("the log is sent away")
     if not options.get("audit-log-path"):
         return skip("no audit log file is written")
     days = int(options.get("audit-log-maxage", "0"))
+    if not days and int(options.get("audit-log-maxbackup", "0")):
+        return fail(f"the last {options['audit-log-maxbackup']} files are kept, for no number of days")
     if not days:
-        return ok("no age is set at which a file is deleted")
+        return ok("neither age nor number is set at which a file is deleted")
     told = f"files are kept for {days} days, at least {min_days} wanted"
     return ok(told) if days >= min_days else fail(told)
 

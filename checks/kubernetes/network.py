@@ -167,6 +167,11 @@ def no_allow_all(policy: Record) -> Verdict:
     return fail(f"a rule for {named(wide)} allows everything") if wide else ok("no rule allows everything")
 
 
+def _every(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """The hosts of a TLS entry that names none: all of them, where it names a certificate."""
+    return ("*",) if item.get("secretName") else ()
+
+
 @check(
     "kubernetes.ingresses.tls",
     title="Kubernetes ingresses offer TLS for every host",
@@ -176,14 +181,15 @@ def no_allow_all(policy: Record) -> Verdict:
 def tls(ingress: Record) -> Verdict:
     """Every host of an ingress is among the hosts of its TLS section.
 
+    An entry of that section with a certificate and no hosts is for all of them.
     Source: Ingress (``spec.rules[].host``, ``spec.tls[].hosts``). What a load balancer in front of it does, or a
     certificate the controller has by default, is not visible; nor whether plain HTTP is sent on to TLS.
     Remedy: add the host to spec.tls with a Secret that holds its certificate.
     """
     spec = ingress["spec"]
-    covered = {host for item in spec.get("tls") or () for host in item.get("hosts") or ()}
+    covered = {host for item in spec.get("tls") or () for host in item.get("hosts") or _every(item)}
     hosts = {rule.get("host") or "*" for rule in spec.get("rules") or ()} or {"*"}
-    bare = [host for host in hosts if host not in covered and f"*.{host.partition('.')[2]}" not in covered]
+    bare = [host for host in hosts if not {"*", host} & covered and f"*.{host.partition('.')[2]}" not in covered]
     return fail(f"no TLS for {named(bare)}") if bare else ok(f"TLS for {named(hosts)}")
 
 
@@ -207,6 +213,16 @@ def hosts_named(ingress: Record) -> Verdict:
     return fail(f"{len(wide)} of {len(hosts)} rules name no single host") if wide else ok(f"answers for {named(hosts)}")
 
 
+INTERNAL = {
+    "cloud.google.com/load-balancer-type": "internal",
+    "networking.gke.io/load-balancer-type": "internal",
+    "service.beta.kubernetes.io/aws-load-balancer-internal": "true",
+    "service.beta.kubernetes.io/aws-load-balancer-scheme": "internal",
+    "service.beta.kubernetes.io/azure-load-balancer-internal": "true",
+}
+"""Annotations with which a load balancer gets no address that is reached from everywhere."""
+
+
 @check(
     "kubernetes.services.load-balancers-restricted",
     title="Kubernetes load balancers admit named networks only",
@@ -216,9 +232,9 @@ def hosts_named(ingress: Record) -> Verdict:
 def load_balancers_restricted(service: Record, *, public_services: tuple[str, ...] = ()) -> Verdict:
     """A service of type LoadBalancer names the networks it admits, and none is every address.
 
-    Services in ``public_services`` (``namespace/name``) are meant for everybody. An annotation that makes a load
-    balancer internal is the vendor's own and not looked at.
-    Source: Service (``spec.type``, ``spec.loadBalancerSourceRanges``).
+    Services in ``public_services`` (``namespace/name``) are meant for everybody. One that an annotation of AWS, Azure
+    or Google makes internal is reached from the networks of the cluster only.
+    Source: Service (``spec.type``, ``spec.loadBalancerSourceRanges``, ``metadata.annotations``).
     Remedy: set spec.loadBalancerSourceRanges.
     """
     spec = service["spec"]
@@ -226,6 +242,9 @@ def load_balancers_restricted(service: Record, *, public_services: tuple[str, ..
         return skip(f"type is {spec['type']}")
     if service["Key"] in public_services:
         return skip("meant for everybody")
+    told = service["metadata"].get("annotations") or {}
+    if inside := next((name for name, value in INTERNAL.items() if str(told.get(name, "")).casefold() == value), ""):
+        return ok(f"internal, by {inside}")
     ranges = spec.get("loadBalancerSourceRanges") or []
     if not ranges:
         return fail("admits every address: no networks are named")

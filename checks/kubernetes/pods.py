@@ -60,12 +60,17 @@ def _parsed(image: str) -> tuple[str, str, str]:
     each="kubernetes.pods",
 )
 def not_privileged(pod: Record, *, exempt_namespaces: tuple[str, ...] = SYSTEM) -> Verdict:
-    """No container of a pod that runs is privileged, those that start it included.
+    """No container of a pod that runs is privileged, those that start it included, nor a process of a Windows node.
 
-    Source: Pod (``securityContext.privileged``, left out where not set). Finished pods are skipped.
+    Source: Pod (``securityContext.privileged``, ``securityContext.windowsOptions.hostProcess`` of the container or of
+    its pod; left out where not set). Finished pods are skipped.
     Remedy: take privileged out; add the one capability that is needed.
     """
-    wrong = [f"{one['name']} is privileged" for one in containers(pod["spec"]) if _own(one).get("privileged")]
+    wrong = [
+        f"{one['name']} is privileged"
+        for one in containers(pod["spec"])
+        if _own(one).get("privileged") or (_set(pod, one, "windowsOptions") or {}).get("hostProcess")
+    ]
     return _judge(pod, exempt_namespaces, wrong, "no container is privileged")
 
 

@@ -1,8 +1,9 @@
 """Reports of policy engines in Kubernetes, where one is installed: what they found, and whether they enforce it."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
-from collector.api import Kubernetes, Record, Row, Verdict, check, fail, ok, source
+from collector.api import GapKind, Kubernetes, Record, Row, Unavailable, Verdict, check, fail, instant, ok, source
 from collector.workloads import APPLIED
 
 REPORTS = "wgpolicyk8s.io"
@@ -40,8 +41,15 @@ def gatekeeper_constraints(cluster: Kubernetes) -> Iterator[Row]:
 
 
 def _count(report: Record, result: str) -> int:
-    """How many results there are of a kind; the summary leaves out what is nought."""
-    return int((report.get("summary") or {}).get(result) or 0)
+    """How many results there are of a kind; the summary leaves out what is nought.
+
+    Raises:
+        Unavailable: there is no summary; the program that writes the report may do without.
+    """
+    summary = report.get("summary")
+    if summary is None:
+        raise Unavailable(GapKind.UNPROVEN, "the report has no summary")
+    return int(summary.get(result) or 0)
 
 
 @check(
@@ -83,13 +91,18 @@ def no_errors(report: Record) -> Verdict:
     severity="medium",
     each="kubernetes.gatekeeper-constraints",
 )
-def no_violations(constraint: Record, *, max_violations: int = 0) -> Verdict:
-    """The audit of Gatekeeper counts at most ``max_violations`` of a constraint.
+def no_violations(constraint: Record, *, as_of: datetime, max_violations: int = 0, max_age_h: int = 24) -> Verdict:
+    """The audit of Gatekeeper, which began within ``max_age_h``, counts at most ``max_violations`` of a constraint.
 
-    Source: the constraint (``status.totalViolations``).
-    Remedy: correct the objects it names.
+    Source: the constraint (``status.totalViolations``, ``status.auditTimestamp``, left out until the first audit).
+    Remedy: correct the objects it names; see why the audit does not run.
     """
-    found = constraint["status"]["totalViolations"]
+    status = constraint.get("status") or {}
+    if status.get("auditTimestamp") is None:
+        raise Unavailable(GapKind.UNPROVEN, "Gatekeeper has not held the constraint against anything yet")
+    if as_of - instant(status["auditTimestamp"]) > timedelta(hours=max_age_h):
+        return fail(f"the last audit began at {status['auditTimestamp']}, more than {max_age_h} hours ago")
+    found = status["totalViolations"]
     told = f"{found} violations, limit {max_violations}"
     return ok(told) if found <= max_violations else fail(told)
 
@@ -101,10 +114,19 @@ def no_violations(constraint: Record, *, max_violations: int = 0) -> Verdict:
     each="kubernetes.gatekeeper-constraints",
 )
 def enforced(constraint: Record) -> Verdict:
-    """The action of a constraint is deny.
+    """The action of a constraint is deny, or scoped with deny at the admission of changes.
 
-    Source: the constraint (``spec.enforcementAction``, left out where it is deny).
+    Source: the constraint (``spec.enforcementAction``, left out where it is deny; ``spec.scopedEnforcementActions``).
     Remedy: set enforcementAction: deny, once nothing violates it.
     """
-    action = constraint["spec"].get("enforcementAction") or "deny"
+    spec = constraint.get("spec") or {}  # left out where nothing is set
+    action = spec.get("enforcementAction") or "deny"
+    at_admission = {
+        one["action"]
+        for one in spec.get("scopedEnforcementActions") or ()
+        for point in one["enforcementPoints"]
+        if point["name"] in ("*", "validation.gatekeeper.sh")
+    }
+    if action == "scoped" and "deny" in at_admission:
+        return ok("violations are refused at admission")
     return ok("violations are refused") if action == "deny" else fail(f"the action is {action}, wanted deny")

@@ -77,6 +77,36 @@ def _subjects(binding: Record) -> list[Record]:
     return list(binding.get("subjects") or ())  # left out where a binding has none
 
 
+def _added(binding: Record) -> list[Record]:
+    """The subjects of a binding that somebody put there: of one that Kubernetes brings, those that are not its own."""
+    return [one for one in _subjects(binding) if not (_built_in(binding) and _own(one))]
+
+
+def _own(subject: Mapping[str, Any]) -> bool:
+    """Whether a subject is one of Kubernetes itself."""
+    return bool(subject["name"].startswith("system:") or subject.get("namespace") == "kube-system")
+
+
+ACCOUNT, ACCOUNTS = "system:serviceaccount:", "system:serviceaccounts"
+
+
+def _places(subject: Mapping[str, Any], name: str = "") -> list[str]:
+    """Namespace of the service account a subject is, or of those it stands for, ``*`` for all; none for others.
+
+    Service accounts can be named as such, by their user name, and by the groups they are in. With ``name`` only
+    accounts of that name count.
+    """
+    kind, told = subject["kind"], subject["name"]
+    if kind == "ServiceAccount":
+        return [subject["namespace"]] if not name or told == name else []
+    if kind == "User" and told.startswith(ACCOUNT):
+        place, _, account = told.removeprefix(ACCOUNT).partition(":")
+        return [place] if not name or account == name else []
+    if kind == "Group" and (told == ACCOUNTS or told.startswith(f"{ACCOUNTS}:")):
+        return [told.removeprefix(ACCOUNTS).removeprefix(":") or "*"]
+    return []
+
+
 def _told(subject: Mapping[str, Any]) -> str:
     place = f"{subject['namespace']}/" if subject.get("namespace") else ""
     return f"{subject['kind']} {place}{subject['name']}"
@@ -96,15 +126,15 @@ def _allows(rule: Record, verbs: tuple[str, ...], resources: tuple[str, ...]) ->
 def _holders(
     bindings: Iterator[Record], roles: Iterator[Record], verbs: tuple[str, ...], resources: tuple[str, ...]
 ) -> set[str]:
-    """Whom a binding that Kubernetes did not bring gives one of the verbs on one of the resources, everywhere."""
+    """Whom a binding gives one of the verbs on one of the resources, everywhere, but for what Kubernetes brings."""
     giving = {
         role["metadata"]["name"] for role in roles if any(_allows(rule, verbs, resources) for rule in _rules(role))
     }
     return {
         _told(subject)
         for binding in bindings
-        if binding["roleRef"]["name"] in giving and not _built_in(binding)
-        for subject in _subjects(binding)
+        if binding["roleRef"]["name"] in giving
+        for subject in _added(binding)
     }
 
 
@@ -198,16 +228,16 @@ def cluster_roles_no_escalation(role: Record) -> Verdict:
     each="kubernetes.cluster-roles",
 )
 def cluster_roles_no_node_proxy(role: Record) -> Verdict:
-    """No rule of a role names ``nodes/proxy``, which runs commands in every pod of a node without an audit entry.
+    """No rule of a role gives ``nodes/proxy``, which runs commands in every pod of a node without an audit entry.
 
-    Source: ClusterRole (``rules``). Roles that Kubernetes brings are skipped; rules with ``*`` are the matter of
-    kubernetes.cluster-roles.no-wildcard.
+    Source: ClusterRole (``rules``; ``*/proxy`` gives it too). Roles that Kubernetes brings are skipped; rules with
+    ``*`` are the matter of kubernetes.cluster-roles.no-wildcard.
     Remedy: name nodes/metrics or nodes/stats instead.
     """
     if _built_in(role):
         return skip("Kubernetes brings this role")
-    found = [rule for rule in _rules(role) if "nodes/proxy" in (rule.get("resources") or ())]
-    return fail(f"{len(found)} rules name nodes/proxy, limit none") if found else ok("no rule names nodes/proxy")
+    found = [rule for rule in _rules(role) if {"*/proxy", "nodes/proxy"} & set(rule.get("resources") or ())]
+    return fail(f"{len(found)} rules give nodes/proxy, limit none") if found else ok("no rule gives nodes/proxy")
 
 
 @check(
@@ -252,7 +282,7 @@ def administrators_few(bindings: Iterator[Record], roles: Iterator[Record], *, m
 def administrators_no_workload(
     binding: Record, *, exempt_namespaces: tuple[str, ...] = ("kube-system",)
 ) -> Verdict:
-    """No service account outside ``exempt_namespaces`` holds cluster-admin.
+    """No service account outside ``exempt_namespaces`` holds cluster-admin, by its name or by a group of accounts.
 
     Source: ClusterRoleBinding (``subjects``, ``roleRef``).
     Remedy: give the workload a role with what it uses.
@@ -262,7 +292,7 @@ def administrators_no_workload(
     found = [
         _told(subject)
         for subject in _subjects(binding)
-        if subject["kind"] == "ServiceAccount" and subject["namespace"] not in exempt_namespaces
+        if any(place not in exempt_namespaces for place in _places(subject))
     ]
     return fail(f"cluster-admin is held by {named(found)}") if found else ok("cluster-admin is held by no workload")
 
@@ -350,7 +380,7 @@ def no_everybody(
 def secret_readers_few(bindings: Iterator[Record], roles: Iterator[Record], *, max_subjects: int = 10) -> Verdict:
     """At most ``max_subjects`` subjects hold a cluster role that gets, lists or watches Secrets in all namespaces.
 
-    Rules for named Secrets are not counted, nor bindings that Kubernetes brings.
+    Rules for named Secrets are not counted, nor the subjects that Kubernetes brings.
     Source: ClusterRoleBinding (``subjects``, ``roleRef``), ClusterRole (``rules``).
     Remedy: bind the role in the namespaces that need it.
     """
@@ -368,11 +398,11 @@ def secret_readers_few(bindings: Iterator[Record], roles: Iterator[Record], *, m
 def exec_few(bindings: Iterator[Record], roles: Iterator[Record], *, max_subjects: int = 5) -> Verdict:
     """At most ``max_subjects`` subjects hold a cluster role that may execute in, or attach to, pods everywhere.
 
-    Bindings that Kubernetes brings are not counted.
+    Subjects that Kubernetes brings are not counted.
     Source: ClusterRoleBinding (``subjects``, ``roleRef``), ClusterRole (``rules``).
     Remedy: give the right for a time and a namespace, and log its use.
     """
-    held = _holders(bindings, roles, ("create", "get"), ("pods/*", "pods/attach", "pods/exec"))
+    held = _holders(bindings, roles, ("create", "get"), ("*/attach", "*/exec", "pods/attach", "pods/exec"))
     told = f"{len(held)} subjects may enter every pod, limit {max_subjects}"
     return fail(f"{told}: {named(held)}") if len(held) > max_subjects else ok(told)
 
@@ -456,6 +486,7 @@ def accounts_exist(bindings: Iterator[Record], wide: Iterator[Record], accounts:
 def default_without_rights(bindings: Iterator[Record], wide: Iterator[Record]) -> Verdict:
     """No binding names a service account called default, which every pod has that names no other.
 
+    Bindings for a whole group of service accounts, default ones among them, count; those that Kubernetes brings not.
     Source: RoleBinding, ClusterRoleBinding (``subjects``).
     Remedy: make an account for the workload that needs the right.
     """
@@ -463,9 +494,9 @@ def default_without_rights(bindings: Iterator[Record], wide: Iterator[Record]) -
     for binding in (*bindings, *wide):
         number += 1
         found += [
-            f"{subject['namespace']}/default in {binding['Key']}"
-            for subject in _subjects(binding)
-            if subject["kind"] == "ServiceAccount" and subject["name"] == "default"
+            f"{place}/default in {binding['Key']}"
+            for subject in _added(binding)
+            for place in _places(subject, "default")
         ]
     if found:
         return fail(f"{len(found)} default accounts are bound: {named(found)}")

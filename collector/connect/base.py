@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from collector.connect.retry import Retry
 from collector.connect.wire import Wire
-from collector.model import Refused, Row, Unavailable
+from collector.model import GapKind, Refused, Row, Unavailable
 
 T = TypeVar("T")
 
@@ -143,6 +144,17 @@ class Connection:
     def pause(self, wanted_s: float) -> None:
         """Wait before asking again for what the other side is still preparing; not at all in a replay."""
         self.retry.pause(wanted_s)
+
+    def require(self, needed: str, operation: str) -> None:
+        """Return when the source declares what it is about to ask for; ``*`` in a declaration stands for anything.
+
+        Raises:
+            Unavailable: it does not (kind ``undeclared``).
+        """
+        declared = self.wire.permissions
+        if declared is not None and not any(fnmatchcase(needed, item) for item in declared):
+            told = f"{operation} was not asked: the source does not declare {needed}"
+            raise Unavailable(GapKind.UNDECLARED, told, operation)
 
     def _resolved(self, item: tuple[Any, ...], pages: dict[int, int]) -> tuple[Any, ...]:
         values = []

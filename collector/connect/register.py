@@ -115,6 +115,8 @@ class Register(Connection):
             Unavailable: refused, or larger than allowed.
         """
 
+        self.require(f"read {path}/.md" if operation == "register:list" else f"read {path}", operation)
+
         def asked() -> Answer:
             if self._folder is None:
                 raise AssertionError("a replay reads no file")

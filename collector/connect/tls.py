@@ -122,6 +122,8 @@ class Tls(Connection):
         read: Callable[[Answer, int], T],
         refs: list[int],
     ) -> T:
+        self.require(operation, operation)
+
         def attempt(number: int) -> T:
             ask = Ask(operation, {"endpoint": endpoint, **params}, endpoint, attempt=number)
             exchange = self.wire.exchange(ask, send)

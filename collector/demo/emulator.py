@@ -2,7 +2,8 @@
 
 ``python -m collector.demo.emulator FOLDER`` writes ``FOLDER/expected.json`` and then ``FOLDER/ready.json``
 (endpoint and number of resources), and serves until its standard input is closed. Three operations of AWS Backup
-that moto 5.2 does not have, and the root user's line of the credential report, are added here.
+that moto 5.2 does not have, the root user's line of the credential report, and what AWS Config has discovered are
+added here.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def main(folder: Path) -> None:
     WSGIRequestHandler.protocol_version = "HTTP/1.1"
     mends.date_reports()
     mends.name_root(estate.ROOT_LINE)
+    mends.succeed_recorders()
     application = WithBackups(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -47,6 +49,7 @@ def main(folder: Path) -> None:
 
     seeded = estate.seed(client)
     estate.back_date(iam_backends[estate.ACCOUNT]["aws"])
+    mends.tell_discovered({estate.HOME: list(estate.discovered(client))})
     (folder / "expected.json").write_text(json.dumps(seeded.expected, indent=1), "utf8")
     ready = folder / "ready.json.part"
     ready.write_text(json.dumps({"endpoint": endpoint, "resources": seeded.resources}), "utf8")

@@ -1,8 +1,13 @@
-"""Puts right what moto 5.2 says of IAM that no account would: a credential report of 2015, without the root user."""
+"""Puts right what moto 5.2 says that no account would.
+
+Of IAM: a credential report of 2015, without the root user. Of AWS Config: that a recorder never succeeds, and that a
+query finds nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,3 +37,30 @@ def name_root(line: str) -> None:
         return f"{header}\n{line}\n{users}"
 
     setattr(IAMBackend, "get_credential_report", with_root)  # noqa: B010
+
+
+def succeed_recorders() -> None:
+    """A recorder of AWS Config that was started has recorded something."""
+    from moto.config.models import ConfigRecorderStatus
+
+    original: Callable[[Any], None] = ConfigRecorderStatus.start
+
+    def started(status: Any) -> None:
+        original(status)
+        status.last_status = "SUCCESS"
+
+    setattr(ConfigRecorderStatus, "start", started)  # noqa: B010
+
+
+def tell_discovered(items: Mapping[str, Sequence[str]]) -> None:
+    """Whatever AWS Config is asked in a region, these are the results, page by page."""
+    from moto.config.responses import ConfigResponse
+
+    def select(response: Any) -> str:
+        asked = json.loads(response.body)
+        known, start = items.get(response.region, ()), int(asked.get("NextToken", 0))
+        end = start + asked["Limit"]
+        more = {"NextToken": str(end)} if end < len(known) else {}
+        return json.dumps({"Results": known[start:end], "QueryInfo": {"SelectFields": []}, **more})
+
+    setattr(ConfigResponse, "select_resource_config", select)  # noqa: B010

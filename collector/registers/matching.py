@@ -12,9 +12,9 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from collector.api import Verdict, fail, ok, skip
+from collector.api import Verdict, fail, instant, ok, skip
 from collector.model import Outcome, Record, Table
-from collector.registers.facts import days_after, is_past, moment, not_working, person
+from collector.registers.facts import before_period, days_after, is_past, moment, not_working, person
 
 PEOPLE = ("register.people", "register.identities")
 """What stands beside an account to say whose it is."""
@@ -131,6 +131,34 @@ def accounts(users: Table, names: Iterable[str], fields: Sequence[str]) -> list[
     """The accounts that have one of these names in one of the fields, each once."""
     found = {user["id"]: user for name in sorted(names) if name for path in fields for user in users.where(path, name)}
     return [found[key] for key in sorted(found)]
+
+
+def long_gone(leaver: Record, as_of: datetime, period_days: int) -> str:
+    """Why the removal of access is not asked about: the last day is long ago, or not over; empty when it is."""
+    if early := before_period(leaver["left"], as_of, period_days):
+        return early
+    return "" if is_past(leaver["left"], as_of) else f"the last day is {leaver['left']}"
+
+
+def switched_off(events: Iterable[tuple[str, bool]]) -> str:
+    """Since when an account is off, by the times at which it was switched off (or, where True, on); empty: it is on."""
+    since = ""
+    for at, on in sorted(events):
+        since = "" if on else since or at
+    return since
+
+
+def removal(leaver: Record, held: Iterable[tuple[str, str, str]], as_of: datetime, max_days: int) -> Verdict:
+    """Whether each account of a leaver, as name, status and since when it is off, was switched off in time."""
+    left, told, late, waiting = leaver["left"], [], False, False
+    for name, status, off in held:
+        days = ((instant(off) if off else as_of) - moment(left)).days
+        told.append(f"{name} " + (f"{status} since {off[:10]}" if off else f"still {status} after {days} days"))
+        late, waiting = late or days > max_days, waiting or not off
+    if not told:
+        return skip(f"left on {left}, and has no account here")
+    reason = f"left on {left}: {', '.join(sorted(told))}, limit {max_days} days"
+    return fail(reason) if late else skip(f"{reason}, which are not over") if waiting else ok(reason)
 
 
 def every(verdicts: Iterable[Verdict]) -> Verdict:

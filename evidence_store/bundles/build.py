@@ -18,6 +18,7 @@ from evidence_store.bundles import format as form
 from evidence_store.bundles import lines as bundle_lines
 from evidence_store.bundles.archive import pack_tar, pack_zip
 from evidence_store.bundles.verify import verify_bundle
+from evidence_store.cosignature import Witness
 from evidence_store.dsse import Statement, open_envelope, sign_statement
 from evidence_store.errors import ErasedError, TamperedError, UsageError
 from evidence_store.fs import disk_errors, read_file
@@ -159,6 +160,7 @@ def build(
     reports: Mapping[str, bytes] | None = None,
     ask: Ask | None = None,
     tsa_roots: bytes | None = None,
+    witnesses: Iterable[Witness] = (),
     since: str | None = None,
     how: str = "folder",
     clock: Callable[[], datetime] = now,
@@ -177,6 +179,7 @@ def build(
         reports: files for ``data/reports``, by name.
         ask: gives time stamps; with it, the bundle is worth nothing without them, and says so.
         tsa_roots: PEM roots of the authorities, put beside the keys for convenience.
+        witnesses: whose cosignatures are checked before the bundle is handed out, where it holds any of theirs.
         since: an earlier head the bundle must be shown to extend: twelve words, or the text of a note.
         how: ``folder``, ``zip`` or ``tar.zst``.
         clock: gives the present time, aware.
@@ -206,7 +209,8 @@ def build(
         with disk_errors(draft):
             bag = _Bag(store, draft, chosen, signer, clock(), views(store, chosen) if shown is None else shown)
             built = bag.fill(wish, keep, reports or {}, ask, tsa_roots, since, keep_attached)
-        found = verify_bundle(draft, key=signer.keyid, tsa_roots=tsa_roots, since=since)
+        here = [one for one in witnesses if any(name.endswith(f".{one.keyid}.cosig") for name in bag.order)]
+        found = verify_bundle(draft, key=signer.keyid, tsa_roots=tsa_roots, since=since, witnesses=here)
         lasting = [problem for problem in found.problems if not problem.path.startswith("runs/")]
         if lasting:
             raise TamperedError(lasting[0].path, lasting[0].what, "verify the store; this bundle was not written")

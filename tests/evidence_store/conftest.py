@@ -100,7 +100,7 @@ def sealed(ram: Path, signer: FileSigner, clock: Clock) -> Path:
 @pytest.fixture(scope="session")
 def vector_folder() -> Iterator[Path]:
     """Bundles, good and bad, with ``expected.json``."""
-    from vectors.make import make
+    from tests.evidence_store.vectors.make import make
 
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from bundle_memory import load
 from local_authority import Tsa, asking
-from vectors.make import FEBRUARY, MARCH, ORIGIN, A, B, Clock, P, collect, history, sealed
 
 from evidence_store import layout, sigstore, sshsig, words
 from evidence_store.bundles import build as bundle
@@ -26,6 +25,7 @@ from evidence_store.log import EXPORT
 from evidence_store.note import Checkpoint
 from evidence_store.store import Store
 from evidence_store.verify import verify_store
+from tests.evidence_store.vectors.tools import FEBRUARY, MARCH, ORIGIN, A, B, Clock, P, collect, history, sealed
 
 APRIL = datetime(2026, 4, 1, tzinfo=UTC)
 

@@ -18,7 +18,6 @@ import pytest
 from bundle_memory import judged, judged_alone, load, remembered  # noqa: F401
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from vectors.make import A
 
 from evidence_store import verify_one_file
 from evidence_store.bundles import format as form
@@ -26,6 +25,7 @@ from evidence_store.bundles.source import Files, Limits
 from evidence_store.bundles.verify import verify_bundle
 from evidence_store.errors import StoreError, TamperedError, UsageError
 from evidence_store.pack import zstd
+from tests.evidence_store.vectors.tools import A
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
 FEW = settings(

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from bundle_memory import judged, judged_alone, load, remembered  # noqa: F401
 from local_authority import Tsa, asking
-from vectors.make import FEBRUARY, MARCH, ORIGIN, A, Clock
 
 import evidence_store
 from evidence_store.bundles import build as bundle
 from evidence_store.bundles import format as form
 from evidence_store.bundles.verify import verify_bundle
 from evidence_store.store import Store
+from tests.evidence_store.vectors.tools import FEBRUARY, MARCH, ORIGIN, A, Clock
 
 SHELL = Path(evidence_store.__file__).with_name("templates") / "verify.sh"
 STEP = int(os.environ.get("FLIP_STEP", "1" if os.environ.get("CI") else "7"))

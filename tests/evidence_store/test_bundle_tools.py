@@ -17,7 +17,6 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from local_authority import Tsa, asking
-from vectors.make import ORIGIN, A, Clock, P, collect
 
 from evidence_store import sshsig
 from evidence_store.bundles import build as bundle
@@ -25,6 +24,7 @@ from evidence_store.bundles import format as form
 from evidence_store.bundles.verify import verify_bundle
 from evidence_store.keys import Signer
 from evidence_store.store import Store
+from tests.evidence_store.vectors.tools import ORIGIN, A, Clock, P, collect
 
 SIGSTORE = Path(__file__).with_name("sigstore")
 
@@ -58,7 +58,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def altered(made: Path, tmp_path: Path) -> Path:
     """A copy with one reply altered and the lists made to fit, as anybody can."""
-    from vectors.make import relist
+    from tests.evidence_store.vectors.tools import relist
 
     copy = Path(shutil.copytree(made, tmp_path / "altered"))
     lines = copy / "data/runs/00000001/manifest.ndjson"

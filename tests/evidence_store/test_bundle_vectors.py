@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from bundle_memory import remembered  # noqa: F401
-from vectors.make import ALL, NOT_VERIFIED, UNKNOWN_SIGNER, VERIFIED
 
 import evidence_store
 from evidence_store import verify_one_file
 from evidence_store.bundles.verify import verify_bundle
+from evidence_store.cosignature import Witness
+from tests.evidence_store.vectors.tools import ALL, NOT_VERIFIED, UNKNOWN_SIGNER, VERIFIED
 
 SHELL = Path(evidence_store.__file__).with_name("templates") / "verify.sh"
 SLOW_IN_SHELL = ("withheld", "erased-later", "run-still-open", "not-redacted", "redacted", "from-the-middle")
@@ -32,16 +33,17 @@ def expected(folder: Path) -> list[dict[str, Any]]:
 def test_the_package_and_verify_py_agree_on_every_vector(vector_folder: Path) -> None:
     vectors = expected(vector_folder)
     assert {vector["result"] for vector in vectors} == {VERIFIED, NOT_VERIFIED, UNKNOWN_SIGNER}
-    assert len(vectors) > 75
+    assert len(vectors) > 170
     for vector in vectors:
         path, key = vector_folder / vector["name"], vector["key"]
-        found = verify_bundle(path, key=key)
+        found = verify_bundle(path, key=key, witnesses=[Witness.parse(text) for text in vector["witnesses"]])
         assert result(found.ok, found.problems) == vector["result"], (vector["name"], found.problems)
         if path.name.endswith(".tar.zst") and sys.version_info < (3, 14):
             with pytest.raises(verify_one_file.Usage, match="unpack it"):
                 verify_one_file.verify(str(path), key)
             continue
-        alone = verify_one_file.verify(str(path), key)
+        witnesses = [verify_one_file.Witness(text) for text in vector["witnesses"]]
+        alone = verify_one_file.verify(str(path), key, witnesses=witnesses)
         assert result(alone["ok"], alone["problems"]) == vector["result"], (vector["name"], alone["problems"])
         assert {problem["path"] for problem in alone["problems"]} == {problem.path for problem in found.problems}, (
             vector["name"]
@@ -50,6 +52,7 @@ def test_the_package_and_verify_py_agree_on_every_vector(vector_folder: Path) ->
             assert alone["facts"]["words"] == found.facts["words"]
             assert alone["facts"]["replies"] == found.replies
             assert alone["facts"]["objects"] == found.objects
+            assert len(alone["facts"]["cosigned"]) == len(found.cosignatures)
 
 
 def test_verify_sh_agrees_on_what_it_can_see(vector_folder: Path) -> None:
@@ -81,7 +84,7 @@ def test_verify_py_runs_alone_on_python_3_9(vector_folder: Path, tmp_path: Path)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"The fingerprint is {vector['key']}" in done.stdout
     assert subprocess.run(run, capture_output=True, cwd=tmp_path, check=False).returncode == 4
-    for wrong in (["--key", "x"], ["--since", "one two"], ["--max-stamp-lag-h", "0"]):
+    for wrong in (["--key", "x"], ["--since", "one two"], ["--max-stamp-lag-h", "0"], ["--witness", "x"]):
         done = subprocess.run([*run, *wrong], capture_output=True, text=True, cwd=tmp_path, check=False)
         assert (done.returncode, done.stdout) == (2, "")
     assert subprocess.run([*run[:-1], str(tmp_path / "none")], capture_output=True, check=False).returncode == 2

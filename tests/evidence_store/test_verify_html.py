@@ -25,6 +25,7 @@ import evidence_store
 from evidence_store import timestamps
 from evidence_store.bundles import build as bundle
 from evidence_store.bundles.verify import verify_bundle
+from evidence_store.cosignature import Witness
 from evidence_store.dsse import open_envelope, open_statement, sign_statement
 from evidence_store.errors import StoreError
 from evidence_store.keys import FileSigner, PublicKey
@@ -32,7 +33,8 @@ from evidence_store.signers import RemoteSigner
 from evidence_store.spans import Cut
 from evidence_store.store import Store
 from tests.evidence_store.conftest import ORIGIN, Clock, fill
-from tests.evidence_store.vectors.make import make, relist, reseal
+from tests.evidence_store.vectors.outsiders import W
+from tests.evidence_store.vectors.tools import A, relist, reseal
 from tests.local_tsa import Tsa, serving
 
 PAGE = Path(evidence_store.__file__).with_name("templates") / "verify.html"
@@ -259,11 +261,35 @@ def test_a_flipped_bit_is_found_wherever_it_is(bundles: Bundles):
         assert told["result"] == "NOT verified", one["flip"]
 
 
-def test_the_core_judges_every_vector_as_all_verifiers_must(tmp_path: Path):
-    vectors = [one for one in make(tmp_path / "vectors") if not one.name.endswith(".tar.zst")]
-    asked = [{"path": str(tmp_path / "vectors" / one.name), "key": one.key} for one in vectors]
-    found = {one.name: told["result"] for one, told in zip(vectors, in_node(asked), strict=True)}
-    assert found == {one.name: one.result for one in vectors}
+def vectors(folder: Path) -> list[dict[str, Any]]:
+    """Those that a browser can open."""
+    return [one for one in json.loads((folder / "expected.json").read_text()) if not one["name"].endswith(".tar.zst")]
+
+
+def test_the_core_judges_every_vector_as_all_verifiers_must(vector_folder: Path):
+    wanted = vectors(vector_folder)
+    asked = [{**one, "path": str(vector_folder / one["name"])} for one in wanted]
+    found = {one["name"]: told["result"] for one, told in zip(wanted, in_node(asked), strict=True)}
+    assert found == {one["name"]: one["result"] for one in wanted}
+
+
+def test_cosignatures_are_shown_and_the_keys_of_witnesses_have_one_spelling(vector_folder: Path):
+    (vector,) = (one for one in vectors(vector_folder) if one["name"] == "cosigned")
+    path, (key,) = str(vector_folder / "cosigned"), vector["witnesses"]
+    given, none = in_node([{"path": path, "key": vector["key"], "witnesses": one} for one in ([key], [])])
+    (package,) = verify_bundle(Path(path), key=vector["key"], witnesses=[Witness.parse(key)]).cosignatures
+    (told,) = given["cosigned"]
+    assert (told["size"], told["witness"], told["time"]) == (
+        package["checkpointSize"], package["witness"], package["time"],
+    )  # fmt: skip
+    assert not any("no outside anchor" in warning for warning in given["warnings"])
+    assert none["cosigned"] == []
+    assert any("no outside anchor" in warning for warning in none["warnings"])
+    assert any("1 cosignatures were not checked" in warning for warning in none["warnings"])
+    for wrong in ("x", key[:-1], key.replace("+", " +", 1), key.replace("w1+", "w2+"), "+" + key):
+        told = in_node([{"path": path, "key": vector["key"], "witnesses": [wrong]}])[0]
+        assert "witness" in told["problems"][0]["what"]
+        assert told["result"] == "NOT verified"
 
 
 # -------------------------------------------------------------------------- rotation, redaction, erasure, time stamps
@@ -457,10 +483,11 @@ class Reader:
         self.tab.on("request", lambda request: self.asked.append(request.url))
         self.tab.goto(PAGE.as_uri())
 
-    def check(self, path: Path, key: str = "", since: str = "") -> str:
+    def check(self, path: Path, key: str = "", since: str = "", witnesses: str = "") -> str:
         """The result, in the words of the page."""
         self.tab.locator("#pin").fill(key)
         self.tab.locator("#since").fill(since)
+        self.tab.locator("#witnesses").fill(witnesses)
         self.tab.locator("#folder" if path.is_dir() else "#zip").set_input_files(path)
         self.tab.locator("#verdict").wait_for()
         return self.tab.locator("#verdict strong").inner_text()
@@ -490,6 +517,30 @@ def test_a_good_bundle_is_shown_as_verified(reader: Reader, bundles: Bundles, na
     for fact in ("Acme", "An auditor", ORIGIN, period, runs, "5 replies", "is continued"):
         assert fact in told
     assert reader.tab.locator("#problems").count() == 0
+
+
+def test_a_redacted_bundle_is_verified_and_a_field_that_is_shown_refused(reader: Reader, vector_folder: Path):
+    assert reader.check(vector_folder / "redacted", A.keyid) == "verified"
+    told = reader.tab.locator("#outcome").inner_text()
+    assert "2 of these replies are here without personal fields" in told
+    assert "person1" not in told
+    assert reader.check(vector_folder / "redacted-field-shown", A.keyid) == "NOT verified"
+    assert "does not leave out every second span: 1" in reader.problems
+
+
+@pytest.mark.parametrize("name", ["cosigned", "cosigned.zip"])
+def test_a_cosigned_bundle_names_its_witness_and_a_forged_cosignature_is_refused(
+    reader: Reader, vector_folder: Path, name: str
+):
+    witness = W.verifier_key()
+    assert reader.check(vector_folder / name, A.keyid, witnesses=witness) == "verified"
+    assert f"{W.name} signed the head over 6 leaves on 2026-02-01" in reader.tab.locator("#outcome").inner_text()
+    assert reader.check(vector_folder / "cosignature-forged", A.keyid, witnesses=witness) == "NOT verified"
+    assert f"does not verify as a cosignature of {W.name}" in reader.problems
+    reader.tab.locator("#witnesses").fill("nobody")
+    reader.tab.get_by_role("button", name="Check again").click()
+    expect(reader.tab.locator("#witnesses-fault")).to_contain_text("is not the key of a witness")
+    assert reader.tab.locator("#outcome").is_hidden()
 
 
 def test_without_a_fingerprint_nothing_is_green(reader: Reader, bundles: Bundles):
@@ -572,11 +623,11 @@ def test_the_page_says_what_it_cannot_check_forbids_itself_the_network_and_print
 
 
 def test_the_page_can_be_used_with_the_keyboard_and_hears_what_is_going_on(reader: Reader, bundles: Bundles):
-    for control in ("pin", "since", "folder", "zip"):
+    for control in ("pin", "since", "witnesses", "folder", "zip"):
         reader.tab.keyboard.press("Tab")
         assert reader.tab.evaluate("document.activeElement.id") == control
     assert reader.tab.locator("#doing").get_attribute("role") == "status"
     reader.check(bundles.folder / "march", bundles.key)
     assert reader.tab.evaluate("document.activeElement.id") == "outcome"
-    for control in ("#pin", "#since", "#folder", "#zip"):
+    for control in ("#pin", "#since", "#witnesses", "#folder", "#zip"):
         assert reader.tab.evaluate("(id) => document.querySelector(id).labels.length", control) == 1

@@ -1,4 +1,4 @@
-// Verifies bundles with the core of verify.html. Each line of stdin is {"path", "key", "since", "flip"}, each line of stdout the outcome;
+// Verifies bundles with the core of verify.html. Each line of stdin is {"path", "key", "since", "witnesses", "flip"}, each line of stdout the outcome;
 // "flip" names a file and the place of a byte in it, one bit of which is changed on the way.
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -18,11 +18,11 @@ function listed(root, [flipped, place] = [], folder = "") {
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const { path, key, since, flip } = JSON.parse(line);
+  const { path, key, since, witnesses, flip } = JSON.parse(line);
   let found;
   try {
     const files = statSync(path).isDirectory() ? await Core.folder(listed(path, flip)) : await Core.zip(new Blob([readFileSync(path)]));
-    found = await Core.verify(files, { pin: Core.fingerprint(key ?? ""), since: since ?? "" });
+    found = await Core.verify(files, { pin: Core.fingerprint(key ?? ""), since: since ?? "", witnesses: await Core.witnesses((witnesses ?? []).join(" ")) });
   } catch (error) {
     if (!(error instanceof Core.Refused)) throw error;
     found = { result: "NOT verified", problems: [{ path: ".", what: error.message }] };
