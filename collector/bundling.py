@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -74,8 +74,12 @@ class Selection:
                 f"no check is mapped to {', '.join(controls)}", "affidavit list controls --json tells how"
             )
         # What a list was held against belongs to it: without that nobody could come to the same completeness again.
-        read = {name for check in checks for name in library.checks[check].datasets}
-        checks |= {id_ for id_, check in library.checks.items() if not read.isdisjoint(check.reconciles)}
+        more: Set[str] = checks
+        while more:
+            read = {name for check in more for name in library.checks[check].datasets}
+            found = {id_ for id_, check in library.checks.items() if not read.isdisjoint(check.reconciles)}
+            more = found - checks
+            checks |= more
         datasets = {name for check in checks for name in library.checks[check].datasets} | set(IDENTITY.values())
         return cls(tuple(controls), tuple(scopes), checks, frozenset(datasets))
 

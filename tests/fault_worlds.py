@@ -60,7 +60,7 @@ class World:
     def add(self, reading: Reading) -> None:
         """Take in one reading; line numbers are unique over all worlds, since findings cite them."""
         first = next_number()
-        lines = [{**line, "i": first + n} for n, line in enumerate(reading.ledger.lines)]
+        lines: list[Line] = [{**line, "i": first + n} for n, line in enumerate(reading.ledger.lines)]
         next_number(len(lines))
         self.lines[reading.shard.task] = lines
         self.bodies |= reading.ledger.objects
@@ -158,10 +158,10 @@ def _http(kind: str, world: type[HttpWorld], furnish: Callable[[Any], None], dat
         live = world(Path(folder))
         try:
             furnish(live)
-            live.contract = None  # type: ignore[attr-defined] - held against the description by the kind's own tests
+            vars(live)["contract"] = None  # the kind's own tests hold the replies against the description
             site = Site(kind, live.origin)
 
-            def connect(task: Task, wire: Wire, limits: Limits) -> Connection:  # noqa: ARG001
+            def connect(task: Task, wire: Wire, limits: Limits) -> Connection:
                 if kind == "kubernetes":
                     return Kubernetes(wire, recorded_site(), retry=RETRY, limits=limits)
                 return Http(wire, site, retry=RETRY, limits=limits)
@@ -266,7 +266,7 @@ HOST_FILES = {
     "/proc/sys/kernel/randomize_va_space": "2\n",
     "/proc/sys/net/ipv4/tcp_syncookies": "1\n",
     "/etc/ssh/sshd_config": "Include /etc/ssh/sshd_config.d/*.conf\n",
-    "/etc/ssh/sshd_config.d/a.conf": "Match Address 192.0.2.0/24\nPasswordAuthentication no\n",
+    "/etc/ssh/sshd_config.d/a.conf": "Match Address 192.0.2.0/24\nPermitRootLogin no\nPasswordAuthentication no\n",
     "/usr/lib/systemd/journald.conf.d/10.conf": "[Journal]\nStorage=persistent\n",
     "/etc/rsyslog.d/50-forward.conf": "*.* @@logs.example.org:6514\n",
     "/var/log/syslog": "",
@@ -320,7 +320,7 @@ def small_pages() -> Iterator[None]:
 
 
 def _connect_stored(kind: str) -> Callable[[Task, Wire, Limits], Connection]:
-    def connect(task: Task, wire: Wire, limits: Limits) -> Connection:  # noqa: ARG001
+    def connect(task: Task, wire: Wire, limits: Limits) -> Connection:
         if kind in BASES:
             from collector.connect.ldap import Ldap
 

@@ -203,3 +203,6 @@ def test_a_count_that_is_withheld_excuses_a_weaker_basis_and_nothing_else() -> N
     for changed in ({"rows": 2}, {"root": "s"}, {"basis": "unproven", "gap": "unproven"}):
         assert some.excused([(line, {**weaker, **changed})], {}, frozenset()) == [False]
     assert some.excused([(weaker, line)], {}, frozenset()) == [False]
+    by_a_source = {**line, "basis": "independent-source"}
+    assert some.excused([(by_a_source, line), (by_a_source, weaker)], {}, frozenset()) == [True, True]
+    assert some.excused([(line, by_a_source)], {}, frozenset()) == [False]

@@ -15,6 +15,7 @@ PASS = {"check": "c", "scope": "aws/eu", "outcome": "PASS", "evidence": [1]}
     ("finding", "bases", "anchored", "letter"),
     [
         (PASS, ["count-reconciled"], True, "A"),
+        (PASS, ["independent-source", "count-reconciled"], True, "A"),
         (PASS, ["count-reconciled", "terminal-page"], True, "B"),
         (PASS, ["terminal-page"], True, "B"),
         (PASS, ["count-reconciled"], False, "C"),
@@ -30,6 +31,12 @@ def test_the_weakest_part_makes_the_grade(
     found, reason = grade(finding, bases, anchored=anchored)
     assert found == letter
     assert reason
+
+
+def test_the_reason_tells_a_count_from_another_source() -> None:
+    said = {basis: grade(PASS, [basis], anchored=True)[1] for basis in ("count-reconciled", "independent-source")}
+    assert "an independent count," in said["count-reconciled"]
+    assert "an independent source," in said["independent-source"]
 
 
 def test_a_question_over_an_account_rests_on_all_its_regions() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from collector.api import Ldap, Record, Row, Verdict, check, days_between, fail, ok, skip, source
+from collector.api import GapKind, Ldap, Record, Row, Unavailable, Verdict, check, days_between, fail, ok, skip, source
 from collector.directory import filetime, generalized
 
 DISABLED = 0x2
@@ -15,10 +15,14 @@ WITNESSES = {"lastLogonTimestamp": "logonCount", "operatingSystem": "whenCreated
 """Optional attributes, each with one that every computer has: of Logon Information, and of no property set."""
 
 UNSUPPORTED = (
-    "Windows 2000", "Windows 7", "Windows 8", "Windows NT", "Windows Server 2003", "Windows Server 2008",
-    "Windows Server 2012", "Windows Vista", "Windows XP",
+    "Hyper-V Server 2008", "Hyper-V Server 2012", "Windows 10", "Windows 2000", "Windows 7", "Windows 8", "Windows NT",
+    "Windows Server 2003", "Windows Server 2008", "Windows Server 2012", "Windows Storage Server 2008",
+    "Windows Storage Server 2012", "Windows Vista", "Windows XP",
 )  # fmt: skip
-"""Beginnings of names of systems whose regular support by the vendor is over."""
+"""Beginnings of names of systems whose regular support by the vendor is over, as of 2026-06."""
+
+LONG_TERM = ("LTSB", "LTSC")
+"""Words in the names of editions that are supported for longer; which of them still are, the name does not tell."""
 
 
 @source(
@@ -115,8 +119,9 @@ def no_delegation(computer: Record) -> Verdict:
 def supported_system(computer: Record, *, unsupported: tuple[str, ...] = UNSUPPORTED) -> Verdict:
     """The system an enabled computer names does not begin with one of ``unsupported``.
 
-    Source: ``operatingSystem``, as the computer itself wrote it when it joined or last changed. A computer that names
-    none is skipped, and so are disabled ones. Paid extended support is not visible here.
+    Source: ``operatingSystem``, as the computer itself wrote it when it joined or last changed; signs of trade marks in
+    it do not count. A computer that names none is skipped, and so are disabled ones. Of editions for the long term
+    nothing is concluded. Paid extended support is not visible here.
     Remedy: upgrade or retire it, or record why it stays.
     """
     if _has(computer, DISABLED):
@@ -124,6 +129,9 @@ def supported_system(computer: Record, *, unsupported: tuple[str, ...] = UNSUPPO
     systems = computer["operatingSystem"]
     if not systems:
         return skip("the computer names no operating system")
-    if systems[0].startswith(tuple(unsupported)):
+    name = "".join(sign for sign in systems[0] if sign not in "\N{REGISTERED SIGN}\N{TRADE MARK SIGN}")
+    if name.startswith(tuple(unsupported)):
+        if any(word in name for word in LONG_TERM):
+            raise Unavailable(GapKind.UNPROVEN, f"operating system {systems[0]}: until when depends on its version")
         return fail(f"operating system {systems[0]}, which is no longer supported")
     return ok(f"operating system {systems[0]}")

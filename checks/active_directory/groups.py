@@ -34,7 +34,9 @@ def privileged_groups(directory: Ldap) -> Iterator[Row]:
     domain = directory.entry(directory.base, attributes=("objectSid",))["objectSid"][0]
     sids = [*(f"{domain}-{rid}" for rid in OWN), *(f"S-1-5-32-{rid}" for rid in BUILTIN)]
     wanted = "".join(f"(objectSid={sid})" for sid in sids)
-    for group in directory.entries(f"(|{wanted})", attributes=("objectSid", "sAMAccountName")):
+    groups = list(directory.entries(f"(|{wanted})", attributes=("objectSid", "sAMAccountName")))
+    _members_are_shown(directory, groups)
+    for group in groups:
         below = f"(memberOf:{IN_CHAIN}:={escaped(group['dn'])})"
         nested = list(directory.entries(f"(&(objectClass=group){below})", attributes=("objectSid",)))
         own = [sid for one in (group, *nested) for sid in one["objectSid"] if sid.startswith(f"{domain}-")]
@@ -48,6 +50,22 @@ def privileged_groups(directory: Ldap) -> Iterator[Row]:
                 witness={"sAMAccountName": "objectSid"},
             ),
         }
+
+
+def _members_are_shown(directory: Ldap, groups: list[Row]) -> None:
+    """Members are found by a search, which finds nobody where ``memberOf`` may not be read: so one must be found.
+
+    Administrators always has a member, the account with the relative identifier 500 at least.
+
+    Raises:
+        Unavailable: nobody is found in it.
+    """
+    for group in groups:
+        if group["objectSid"] == ["S-1-5-32-544"]:
+            below = f"(memberOf:{IN_CHAIN}:={escaped(group['dn'])})"
+            if next(iter(directory.entries(below, attributes=("objectSid",))), None) is None:
+                reason = f"no member of {group['dn']} is found, and it has one always: memberOf may not be read"
+                raise Unavailable(GapKind.DENIED, reason, "active-directory:search")
 
 
 def _rid(group: Record) -> int:
@@ -67,12 +85,15 @@ def _rulers(groups: list[Record]) -> dict[str, str]:
     """Everybody in a group that rules the domain.
 
     Raises:
-        Unavailable: Domain Admins or Administrators is not among the groups.
+        Unavailable: Domain Admins or Administrators is not among the groups, or nobody is in any of them.
     """
     ruling = [group for group in groups if _rid(group) in (512, 518, 519, 544)]
     if not {512, 544} <= {_rid(group) for group in ruling}:
         raise Unavailable(GapKind.UNPROVEN, "Domain Admins or Administrators is not among the groups that were read")
-    return {sid: name for group in ruling for sid, name in _people(group).items()}
+    found = {sid: name for group in ruling for sid, name in _people(group).items()}
+    if not found:
+        raise Unavailable(GapKind.UNPROVEN, "nobody is found who rules the domain, and somebody always does")
+    return found
 
 
 def _named(names: list[str]) -> str:

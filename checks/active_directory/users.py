@@ -7,6 +7,7 @@ from collector.api import Ldap, Personal, Record, Row, Verdict, check, days_betw
 from collector.directory import NEVER, filetime, generalized
 
 DISABLED = 0x2
+TRUST = 0x800
 PASSWORD_NOT_REQUIRED = 0x20
 REVERSIBLE = 0x80
 NEVER_EXPIRES = 0x10000
@@ -42,7 +43,7 @@ WITNESSES = {
     personal=(Personal("active-directory:search", "email", json="entries[].attributes.mail"),),
 )
 def users(directory: Ldap) -> Iterator[Row]:
-    """Every user object of the domain, disabled ones and service accounts included; no computers, no contacts.
+    """Every user object of the domain: also disabled ones, service accounts and trusts; no computers, no contacts.
 
     A user that the reader may not see at all is in no answer: ask as a member of Domain Users without denials.
     """
@@ -60,6 +61,13 @@ def _has(user: Record, flag: int) -> bool:
     return bool(int(user["userAccountControl"][0]) & flag)
 
 
+def _off(user: Record) -> Verdict | None:
+    """Why a rule for users does not apply: nobody signs in, or another domain does, with a key that is renewed."""
+    if _has(user, DISABLED):
+        return skip("the user is disabled")
+    return skip("the account stands for a trust with another domain") if _has(user, TRUST) else None
+
+
 @check(
     "active-directory.users.password-required",
     title="Active Directory users need a password",
@@ -70,11 +78,11 @@ def password_required(user: Record) -> Verdict:
     """An enabled user may not have an empty password.
 
     Source: ``userAccountControl`` (PASSWD_NOTREQD, 0x20). The flag allows an empty password; it does not say there is
-    one. Disabled users are skipped.
+    one. Disabled users and trusts are skipped.
     Remedy: ``Set-ADUser -PasswordNotRequired $false``.
     """
-    if _has(user, DISABLED):
-        return skip("the user is disabled")
+    if off := _off(user):
+        return off
     return fail("PASSWD_NOTREQD is set") if _has(user, PASSWORD_NOT_REQUIRED) else ok("PASSWD_NOTREQD is not set")
 
 
@@ -84,16 +92,19 @@ def password_required(user: Record) -> Verdict:
     severity="low",
     each="active-directory.users",
 )
-def password_expires(user: Record) -> Verdict:
+def password_expires(user: Record, *, expiry: bool = True) -> Verdict:
     """The password of an enabled user has a day on which it expires, by whatever policy applies to the user.
 
+    Where the organisation's rule is that passwords are changed on suspicion only, ``expiry`` is set to false, and
+    nothing is judged.
     Source: ``msDS-UserPasswordExpiryTimeComputed``, which the domain controller works out from flags and policies;
-    ``userAccountControl``. Disabled users and users of smart cards are skipped.
-    Remedy: take "password never expires" off, or record why it stays; whether passwords expire is for the
-    organisation's rule to say.
+    ``userAccountControl``. Disabled users, trusts and users of smart cards are skipped.
+    Remedy: take "password never expires" off, or record why it stays.
     """
-    if _has(user, DISABLED):
-        return skip("the user is disabled")
+    if off := _off(user):
+        return off
+    if not expiry:
+        return skip("the organisation's rule asks for no expiry")
     if _has(user, SMARTCARD_REQUIRED):
         return skip("the user needs a smart card")
     text = user["msDS-UserPasswordExpiryTimeComputed"][0]
@@ -113,12 +124,12 @@ def password_expires(user: Record) -> Verdict:
 def password_renewed(user: Record, *, as_of: datetime, max_age_days: int = 365) -> Verdict:
     """The password of an enabled user was set within ``max_age_days`` before the day of collection.
 
-    Source: ``pwdLastSet`` (0: it must be changed at next use, and counts from ``whenCreated``). Disabled users are
-    skipped.
+    Source: ``pwdLastSet`` (0: it must be changed at next use, and counts from ``whenCreated``). Disabled users and
+    trusts are skipped.
     Remedy: have the password changed.
     """
-    if _has(user, DISABLED):
-        return skip("the user is disabled")
+    if off := _off(user):
+        return off
     changed = filetime(user["pwdLastSet"][0])
     age = days_between(changed or generalized(user["whenCreated"][0]), as_of)
     told = f"password set {age} days ago" if changed else f"password to be changed since {age} days"
@@ -152,11 +163,11 @@ def irreversible(user: Record) -> Verdict:
 def preauthentication(user: Record) -> Verdict:
     """Kerberos pre-authentication is asked of an enabled user: nobody else gets what a password can be guessed from.
 
-    Source: ``userAccountControl`` (DONT_REQ_PREAUTH, 0x400000). Disabled users are skipped.
+    Source: ``userAccountControl`` (DONT_REQ_PREAUTH, 0x400000). Disabled users and trusts are skipped.
     Remedy: ``Set-ADAccountControl -DoesNotRequirePreAuth $false``.
     """
-    if _has(user, DISABLED):
-        return skip("the user is disabled")
+    if off := _off(user):
+        return off
     return fail("DONT_REQ_PREAUTH is set") if _has(user, NO_PREAUTHENTICATION) else ok("DONT_REQ_PREAUTH is not set")
 
 
@@ -169,11 +180,11 @@ def preauthentication(user: Record) -> Verdict:
 def no_des(user: Record) -> Verdict:
     """An enabled user is not limited to DES keys for Kerberos.
 
-    Source: ``userAccountControl`` (USE_DES_KEY_ONLY, 0x200000). Disabled users are skipped.
+    Source: ``userAccountControl`` (USE_DES_KEY_ONLY, 0x200000). Disabled users and trusts are skipped.
     Remedy: ``Set-ADAccountControl -UseDESKeyOnly $false``, and have the password changed.
     """
-    if _has(user, DISABLED):
-        return skip("the user is disabled")
+    if off := _off(user):
+        return off
     return fail("USE_DES_KEY_ONLY is set") if _has(user, DES_ONLY) else ok("USE_DES_KEY_ONLY is not set")
 
 
@@ -186,11 +197,11 @@ def no_des(user: Record) -> Verdict:
 def no_delegation(user: Record) -> Verdict:
     """No enabled user is trusted for unconstrained delegation.
 
-    Source: ``userAccountControl`` (TRUSTED_FOR_DELEGATION, 0x80000). Disabled users are skipped.
+    Source: ``userAccountControl`` (TRUSTED_FOR_DELEGATION, 0x80000). Disabled users and trusts are skipped.
     Remedy: use constrained delegation, or none.
     """
-    if _has(user, DISABLED):
-        return skip("the user is disabled")
+    if off := _off(user):
+        return off
     told = "TRUSTED_FOR_DELEGATION is"
     return fail(f"{told} set") if _has(user, TRUSTED_FOR_DELEGATION) else ok(f"{told} not set")
 
@@ -205,11 +216,11 @@ def in_use(user: Record, *, as_of: datetime, max_unused_days: int = 90, lag_days
     """An enabled user signed in within ``max_unused_days`` before the day of collection, or is younger than that.
 
     Source: ``lastLogonTimestamp``, ``whenCreated``. The domain writes the first up to ``lag_days`` late
-    (``msDS-LogonTimeSyncInterval``), so that many are taken off. Disabled users are skipped.
+    (``msDS-LogonTimeSyncInterval``), so that many are taken off. Disabled users and trusts are skipped.
     Remedy: disable the account, or record why it stays.
     """
-    if _has(user, DISABLED):
-        return skip("the user is disabled")
+    if off := _off(user):
+        return off
     stamps = [moment for text in user["lastLogonTimestamp"] if (moment := filetime(text))]
     if not stamps:
         age = days_between(generalized(user["whenCreated"][0]), as_of)

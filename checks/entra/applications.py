@@ -33,7 +33,7 @@ HIGH = (
     "RoleManagementPolicy.ReadWrite.Directory", "Sites.FullControl.All", "User.ReadWrite.All",
     "UserAuthenticationMethod.ReadWrite.All", "full_access_as_app",
 )  # fmt: skip
-"""Permissions that lead to the whole tenant, or change everybody's mail and files; those that only read are not here."""
+"""Permissions that lead to the whole tenant, or change everybody's mail and files; none that only reads."""
 
 LONG: dict[str, Any] = {"$top": 999}
 

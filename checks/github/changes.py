@@ -285,7 +285,8 @@ def change_approved(
     """The commit deployed came from merged pull requests, each approved by ``min_approvals`` people beside its author.
 
     An approval counts that a person gave before the merge and did not take back; with ``last_commit`` only when it is
-    of the code as it was merged. Whether the person may write, and wrote some of it, is not looked at. Counted are pull requests into the default branch and into ``releases``.
+    of the code as it was merged. Whether the person may write, or wrote some of it, is not looked at. Counted are pull
+    requests into the default branch and into ``releases``.
     Source: List deployments (``sha``), List deployment statuses (``state``), List pull requests associated with a
     commit, List reviews (``state``, ``user``, ``commit_id``, ``submitted_at``). Commits between this deployment and
     the one before are the matter of github.commits.through-review.

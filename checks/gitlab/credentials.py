@@ -28,7 +28,7 @@ def _both(gitlab: Http, what: str) -> Iterator[Row]:
     """What the group and each of its subgroups has of its own, then what each project that is not archived has."""
     for item in gitlab.pages(f"/api/v4/groups/{{id}}/{what}", id=gitlab.account, per_page=100):
         yield {"Key": f"{gitlab.account}/{_told(item)}", **item}
-    below = {"order_by": "id", "sort": "asc", "per_page": 100}
+    below: dict[str, Any] = {"order_by": "id", "sort": "asc", "per_page": 100}
     for group in gitlab.pages("/api/v4/groups/{id}/descendant_groups", id=gitlab.account, **below):
         for item in gitlab.pages(f"/api/v4/groups/{{id}}/{what}", id=group["id"], per_page=100):
             yield {"Key": f"{group['full_path']}/{_told(item)}", **item}

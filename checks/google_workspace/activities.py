@@ -143,7 +143,8 @@ def second_step(
 ) -> Verdict:
     """Of the sign-ins with a Google password at least ``min_second_step_pct`` per cent took another challenge too.
 
-    Riddles that Google puts when it wonders are no second step. On a device the user has called trusted Google asks for the password alone; that sign-in counts as one without.
+    Riddles that Google puts when it wonders are no second step. On a device the user has called trusted Google asks
+    for the password alone; that sign-in counts as one without.
     Sign-ins through another identity provider are not counted. Source: activities.list of login (parameters
     ``login_type``, ``login_challenge_method``).
     Remedy: enforce 2-step verification, and do not let users trust devices.
@@ -153,7 +154,7 @@ def second_step(
         for event in activity["events"]:
             if event["name"] == "login_success" and _value(event, "login_type") == "google_password":
                 total += 1
-                with_step += any(method not in not_counted and not method.startswith(RIDDLE) for method in _methods(event))
+                with_step += any(not (one in not_counted or one.startswith(RIDDLE)) for one in _methods(event))
     if not total:
         return skip("nobody signed in with a Google password in the period")
     told = f"{with_step} of {total} sign-ins took a second step, at least {min_second_step_pct} per cent wanted"

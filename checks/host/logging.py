@@ -24,7 +24,7 @@ LOOPBACK = re.compile(r"""(?:^|target\s*=\s*")(?:127\.|localhost\b|\[?::1\b)""")
     per="connection",
     permissions=(
         "host:run auditctl -s", "host:run " + " ".join(SERVICES), "host:read /etc/systemd/journald.conf",
-        *(f"host:{verb} {folder}" for folder in JOURNALD_FOLDERS for verb in ("list", "read")),
+        *(f"host:{asked}" for folder in JOURNALD_FOLDERS for asked in (f"list {folder}", f"read {folder}/*")),
         "host:list /var/log", "host:read /etc/rsyslog.conf", "host:list /etc/rsyslog.d", "host:read /etc/rsyslog.d/*",
     ),
 )  # fmt: skip

@@ -37,8 +37,8 @@ DNF = ("dnf", "--quiet", "--cacheonly", "--setopt=logfilelevel=0", "updateinfo",
     per="connection",
     permissions=(
         "host:list /etc", "host:list /var/lib/apt/lists", "host:read /var/lib/apt/lists/*",
-        "host:run apt-get --simulate dist-upgrade", "host:list /var/cache/dnf",
-        "host:read /var/cache/dnf/*/repodata/repomd.xml", "host:run dnf --cacheonly updateinfo list",
+        "host:run " + " ".join(APT), "host:list /var/cache/dnf", "host:read /var/cache/dnf/*/repodata/repomd.xml",
+        "host:run " + " ".join(DNF),
     ),
 )  # fmt: skip
 def updates(host: Host) -> Iterator[Row]:

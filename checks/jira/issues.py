@@ -77,25 +77,25 @@ def _tickets(jira: Http, kind: str) -> Iterator[Row]:
 
 @source("jira.changes", key="key", per="connection", permissions=SCOPES, kind="period", redactions=REDACTIONS)
 def changes(jira: Http) -> Iterator[Row]:
-    """Every ticket of the saved filter "affidavit changes" that is not done, or was changed within 366 days."""
+    """Every ticket of the filter "affidavit changes" that the caller sees, open or changed within 366 days."""
     yield from _tickets(jira, "changes")
 
 
 @source("jira.incidents", key="key", per="connection", permissions=SCOPES, kind="period", redactions=REDACTIONS)
 def incidents(jira: Http) -> Iterator[Row]:
-    """Every ticket of the saved filter "affidavit incidents" that is not done, or was changed within 366 days."""
+    """Every ticket of the filter "affidavit incidents" that the caller sees, open or changed within 366 days."""
     yield from _tickets(jira, "incidents")
 
 
 @source("jira.access-requests", key="key", per="connection", permissions=SCOPES, kind="period", redactions=REDACTIONS)
 def access_requests(jira: Http) -> Iterator[Row]:
-    """Every ticket of the saved filter "affidavit access-requests" that is not done, or was changed within 366 days."""
+    """Every ticket of the filter "affidavit access-requests" that the caller sees, open or changed within 366 days."""
     yield from _tickets(jira, "access-requests")
 
 
 @source("jira.exceptions", key="key", per="connection", permissions=SCOPES, kind="period", redactions=REDACTIONS)
 def exceptions(jira: Http) -> Iterator[Row]:
-    """Every ticket of the saved filter "affidavit exceptions" that is not done, or was changed within 366 days."""
+    """Every ticket of the filter "affidavit exceptions" that the caller sees, open or changed within 366 days."""
     yield from _tickets(jira, "exceptions")
 
 
@@ -141,31 +141,39 @@ def _told(moment: datetime) -> str:
 APPROVED = ("Approved",)
 DONE = ("Implemented", "Done", "Closed")
 GRANTED = ("Granted", "Fulfilled", "Done", "Closed")
+REFUSED = ("Canceled", "Cancelled", "Declined", "Rejected", "Withdrawn")
+CLOSING = ("Done", "Closed")
+"""Statuses in which also what was refused comes to its end."""
 
 
 def _approved_before(
-    ticket: Record, as_of: datetime, days: int, approved: tuple[str, ...], done: tuple[str, ...]
-) -> Verdict:
-    """The last step to approval comes before the first step that carries it out."""
+    ticket: Record, as_of: datetime, days: int, approved: tuple[str, ...], done: tuple[str, ...],
+    refused: tuple[str, ...],
+) -> Verdict:  # fmt: skip
+    """The last decision before the first step that carries it out was to approve it."""
     steps = _steps(ticket)
     carried = next((step for step in steps if step.status in done), None)
+    decided = _last(steps, (*approved, *refused), carried.at if carried else None)
+    if decided and decided.status in refused and (carried is None or carried.status in CLOSING):
+        return skip(f"{decided.status} at {_told(decided.at)}")
     if carried is None:
         return skip(f"it never came to {' or '.join(done)}")
     if as_of - carried.at > timedelta(days=days):
         return skip(f"{carried.status} at {_told(carried.at)}, before the period of {days} days")
-    approval = _last(steps, approved, carried.at)
     told = f"{carried.status} at {_told(carried.at)}"
-    if approval is None:
+    if decided is None:
         return fail(f"{told}, not {' or '.join(approved)} before that")
-    return ok(f"{approval.status} at {_told(approval.at)}, {told}")
+    told = f"{decided.status} at {_told(decided.at)}, {told}"
+    return fail(told) if decided.status in refused else ok(told)
 
 
 def _approved_by_another(
     ticket: Record, as_of: datetime, days: int, approved: tuple[str, ...], done: tuple[str, ...]
 ) -> Verdict:
-    """Who brought it to approval is neither who reported it nor who carried it out."""
+    """Who brought it to approval, the last time before it was carried out, neither reported nor carried it out."""
     steps = _steps(ticket)
-    approval = _last(steps, approved)
+    first = next((step for step in steps if step.status in done), None)
+    approval = (_last(steps, approved, first.at) if first else None) or _last(steps, approved)
     if approval is None:
         return skip(f"it never came to {' or '.join(approved)}")
     if as_of - approval.at > timedelta(days=days):
@@ -173,10 +181,12 @@ def _approved_by_another(
     if not approval.by:
         return fail(f"{approval.status} at {_told(approval.at)} by nobody: Jira itself did it")
     carried = [step.by for step in steps if step.status in done and step.at >= approval.at]
+    if not ticket["fields"]["reporter"]:
+        raise Unavailable(GapKind.UNPROVEN, "it has no reporter, so that nothing shows that another approved it")
     others = [_account(ticket["fields"]["reporter"]), *carried]
     if approval.by in others:
         return fail(f"{approval.by} approved it, and {'reported' if approval.by == others[0] else 'carried'} it too")
-    return ok(f"approved by {approval.by}, reported by {others[0] or 'nobody'}")
+    return ok(f"approved by {approval.by}, reported by {others[0]}")
 
 
 @check(
@@ -192,14 +202,17 @@ def changes_approved_before(
     approved_statuses: tuple[str, ...] = APPROVED,
     done_statuses: tuple[str, ...] = DONE,
     period_days: int = 366,
+    refused_statuses: tuple[str, ...] = REFUSED,
 ) -> Verdict:
     """A change came into one of ``approved_statuses`` before it first came into one of ``done_statuses``.
 
+    One that came into ``refused_statuses`` after that is not approved; it is skipped where it was only closed (Done,
+    Closed).
     Source: changelog of the ticket (``status``), of those carried out within ``period_days``. The list begins with
     tickets, not with what changed.
     Remedy: have the workflow ask for approval.
     """
-    return _approved_before(ticket, as_of, period_days, approved_statuses, done_statuses)
+    return _approved_before(ticket, as_of, period_days, approved_statuses, done_statuses, refused_statuses)
 
 
 @check(
@@ -237,18 +250,16 @@ def requests_approved_before(
     approved_statuses: tuple[str, ...] = APPROVED,
     done_statuses: tuple[str, ...] = GRANTED,
     period_days: int = 366,
-    refused_statuses: tuple[str, ...] = ("Rejected",),
+    refused_statuses: tuple[str, ...] = REFUSED,
 ) -> Verdict:
     """A request came into one of ``approved_statuses`` before it first came into one of ``done_statuses``.
 
-    One that came into ``refused_statuses`` last, before it was closed, is skipped.
+    One that came into ``refused_statuses`` after that is not approved; it is skipped where it was only closed (Done,
+    Closed).
     Source: changelog of the ticket (``status``), of those carried out within ``period_days``.
     Remedy: have the workflow ask for approval.
     """
-    decided = _last(_steps(ticket), (*approved_statuses, *refused_statuses))
-    if decided and decided.status in refused_statuses:
-        return skip(f"{decided.status} at {_told(decided.at)}")
-    return _approved_before(ticket, as_of, period_days, approved_statuses, done_statuses)
+    return _approved_before(ticket, as_of, period_days, approved_statuses, done_statuses, refused_statuses)
 
 
 @check(
@@ -383,6 +394,9 @@ def exceptions_approved(
         told = f"not approved for {waits} days, limit {max_pending_days}"
         return skip(told) if waits <= max_pending_days else fail(told)
     reporter = _account(ticket["fields"]["reporter"])
+    told = f"approved by {approval.by or 'nobody'}, reported by {reporter or 'nobody'}"
     if not approval.by or approval.by == reporter:
-        return fail(f"approved by {approval.by or 'nobody'}, reported by {reporter or 'nobody'}")
-    return ok(f"approved by {approval.by}, reported by {reporter or 'nobody'}")
+        return fail(told)
+    if not reporter:
+        raise Unavailable(GapKind.UNPROVEN, "it has no reporter, so that nothing shows that another approved it")
+    return ok(told)

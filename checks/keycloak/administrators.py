@@ -25,7 +25,7 @@ MEMBERS = "keycloak:GET /admin/realms/{realm}/groups/{id}/members"
     personal=(Personal(MEMBERS, "email", json="[].email"), Personal(MEMBERS, "name", json="[].username")),
 )
 def groups(keycloak: Http) -> Iterator[Row]:
-    """Every group of every realm, groups below groups included, with its roles and its direct members."""
+    """Every group of every realm the client is shown, groups below groups too, with its roles and direct members."""
     for realm in keycloak.pages("/admin/realms", briefRepresentation=True):
         name = realm["realm"]
         for top in keycloak.pages(
@@ -58,7 +58,7 @@ def _tree(keycloak: Http, realm: str, group: Row) -> Iterator[Row]:
 
 @source("keycloak.roles", key="Key", per="connection", permissions=("view-realm",))
 def roles(keycloak: Http) -> Iterator[Row]:
-    """Every role of every realm, and the roles that a composite one confers."""
+    """Every realm role of every realm the client is shown, and the roles that a composite one confers."""
     for realm in keycloak.pages("/admin/realms", briefRepresentation=True):
         name = realm["realm"]
         for role in keycloak.pages("/admin/realms/{realm}/roles", realm=name, pager=Offset("first", "max")):
@@ -89,9 +89,10 @@ def few(
 ) -> Verdict:
     """At most ``max_administrators`` enabled users of all realms hold a role in ``administrative``, in whatever way.
 
-    Counted are roles given directly, through a group or a group above it, and through a composite role of the realm.
-    Accounts of clients are not among the users. Source: Get role mappings, Get groups (``realmRoles``,
-    ``clientRoles``), Get members, Get composites, Get clients (``clientId``).
+    Counted are roles given directly, through a group or a group above it, and through a composite role of the realm;
+    roles of a client that confer others are not followed. Accounts of clients are not among the users.
+    Source: Get role mappings, Get groups (``realmRoles``, ``clientRoles``), Get members, Get composites, Get clients
+    (``clientId``).
     Remedy: take the role away, or give a narrower one.
     """
     found = sorted(_administrators(users, groups, roles, clients, administrative).values(), key=_login)
@@ -163,14 +164,14 @@ def _login(user: Record) -> str:
     return f"{user['username']} in {user['Realm']}"
 
 
-def _administers(client_id: str) -> bool:
+def _administers(realm: str, client_id: str) -> bool:
     """The clients whose roles administer realms: one in each, and one for each in the realm master."""
-    return client_id == "realm-management" or client_id.endswith("-realm")
+    return client_id.endswith("-realm") if realm == "master" else client_id == "realm-management"
 
 
 def _conferring(roles: Iterable[Record], clients: Iterable[Record], wanted: tuple[str, ...]) -> set[tuple[str, str]]:
     """Realm roles, as realm and name, that are administrative or confer such a role, over any number of steps."""
-    managing = {client["id"] for client in clients if _administers(client["clientId"])}
+    managing = {client["id"] for client in clients if _administers(client["Realm"], client["clientId"])}
     left = {(role["Realm"], role["name"]): role["getComposites"] for role in roles}
     found = {(realm, name) for realm, name in left if realm == "master" and name in wanted}
     while True:
@@ -202,7 +203,7 @@ def _administrators(
 
     def administers(realm: str, of_realm: Iterable[str], of_clients: Iterable[tuple[str, Iterable[str]]]) -> bool:
         return any((realm, name) in conferring for name in of_realm) or any(
-            _administers(client) and set(names) & set(wanted) for client, names in of_clients
+            _administers(realm, client) and set(names) & set(wanted) for client, names in of_clients
         )
 
     members: set[tuple[str, str]] = set()
@@ -210,7 +211,7 @@ def _administrators(
     paths = {
         group["Key"]
         for group in held
-        if administers(group["Realm"], group.get("realmRoles", []), group.get("clientRoles", {}).items())
+        if administers(group["Realm"], group["realmRoles"], group["clientRoles"].items())
     }
     for group in held:
         if any(group["Key"] == path or group["Key"].startswith(f"{path}/") for path in paths):

@@ -34,7 +34,7 @@ PRIVATE = r'"(?:saml\.(?:signing|encryption)\.private\.key|client\.secret\.rotat
     ),
 )
 def clients(keycloak: Http) -> Iterator[Row]:
-    """Every client of every realm, Keycloak's own included."""
+    """Every client of every realm the reader is shown, Keycloak's own included."""
     for realm in keycloak.pages("/admin/realms", briefRepresentation=True):
         name = realm["realm"]
         for client in keycloak.pages("/admin/realms/{realm}/clients", realm=name, pager=Offset("first", "max")):

@@ -41,7 +41,7 @@ DESIGN = ("REALM", "AUTH_FLOW", "AUTH_EXECUTION", "AUTH_EXECUTION_FLOW", "AUTHEN
     personal=(Personal(EVENTS, "address", json="[].ipAddress"),),
 )
 def events(keycloak: Http) -> Iterator[Row]:
-    """Sign-ins of every realm, failed ones included, of the 30 whole days before the day of collection.
+    """Sign-ins of every realm the client is shown, failed ones too, of the 30 whole days before the day of collection.
 
     The kinds of event and both ends of the period are part of the request; a day begins when it does for the server.
     Only what a realm saves is there: see keycloak.realms.events-kept.
@@ -70,7 +70,7 @@ def events(keycloak: Http) -> Iterator[Row]:
     personal=(Personal(ADMIN_EVENTS, "address", json="[].authDetails.ipAddress"),),
 )
 def admin_events(keycloak: Http) -> Iterator[Row]:
-    """What administrators did in every realm in the 30 whole days before the day of collection.
+    """What administrators did in every realm the client is shown in the 30 whole days before the day of collection.
 
     Both ends of the period are part of the request; a day begins when it does for the server. Only what a realm saves
     is there: see keycloak.realms.admin-events-kept.
@@ -140,7 +140,7 @@ def guessing(realms: Iterator[Record], events: Iterator[Record], *, max_failures
     Many users behind one address look alike: see what it is. Source: Get events (``time``, ``type``, ``ipAddress``).
     Remedy: block the address, look for sign-ins that succeeded from it, and record the incident.
     """
-    _saving(realms)
+    _saving(realms, "LOGIN_ERROR")
     failures: Counter[tuple[str, str]] = Counter()
     total = 0
     for event in events:
@@ -176,7 +176,7 @@ def design_kept(
     ``resourceType``, ``error``, left out where the operation succeeded).
     Remedy: show the approved change for each event.
     """
-    _saving(realms, "adminEventsEnabled", expires=False)
+    _saving(realms)
     found = [
         f"{_day(event)} {event['operationType']} {event['resourceType']} in {event['Realm']}"
         for event in events
@@ -196,7 +196,8 @@ def no_self_grant(events: Iterator[Record]) -> Verdict:
     """Roles given and groups joined in the period were given by somebody else than who got them.
 
     Source: Get admin events (``operationType`` CREATE, ``resourceType``, ``resourcePath``, ``authDetails``). Skipped
-    where nothing was given. Roles given to a group one is in are not seen, nor realms that save no such events.
+    where nothing was given. Roles given to a group one is in are not seen, nor what a realm did not save or no longer
+    keeps: see keycloak.realms.admin-events-kept.
     Remedy: find out why, take the role away, and let another administrator decide.
     """
     given = [
@@ -215,21 +216,27 @@ def no_self_grant(events: Iterator[Record]) -> Verdict:
     return ok(f"{len(given)} roles and memberships were given, none by who got it")
 
 
-def _saving(realms: Iterator[Record], switch: str = "eventsEnabled", *, expires: bool = True) -> None:
-    """Every enabled realm keeps the events of the period.
+def _saving(realms: Iterator[Record], kind: str = "") -> None:
+    """Every enabled realm keeps the events of the period: those of users of the ``kind``, or those of administrators.
 
     Raises:
         Unavailable: one does not, so that an empty list proves nothing.
     """
     for realm in realms:
-        settings = realm["getRealm"]
-        if switch not in settings:
-            raise Unavailable(GapKind.DENIED, f"the client is shown only a part of the realm {realm['realm']}")
-        kept_s = settings.get("eventsExpiration", 0) if expires else 0  # 0 or left out: without end
-        if settings["enabled"] and not settings[switch]:
-            raise Unavailable(GapKind.UNPROVEN, f"the realm {realm['realm']} does not save such events")
-        if settings["enabled"] and 0 < kept_s < DAYS * DAY_S:
-            told = f"the realm {realm['realm']} keeps events for {kept_s // DAY_S} days, the period has {DAYS}"
+        settings, name = realm["getRealm"], realm["realm"]
+        if "eventsEnabled" not in settings:
+            raise Unavailable(GapKind.DENIED, f"the client is shown only a part of the realm {name}")
+        if not settings["enabled"]:
+            continue
+        kinds = settings.get("enabledEventTypes", [])  # none for all
+        if not settings["eventsEnabled" if kind else "adminEventsEnabled"] or (kind and kinds and kind not in kinds):
+            raise Unavailable(GapKind.UNPROVEN, f"the realm {name} does not save such events")
+        if kind:
+            kept_s = settings.get("eventsExpiration", 0)  # 0 or left out: without end
+        else:
+            kept_s = int(settings.get("attributes", {}).get("adminEventsExpiration") or 0)
+        if 0 < kept_s < DAYS * DAY_S:
+            told = f"the realm {name} keeps events for {kept_s // DAY_S} days, the period has {DAYS}"
             raise Unavailable(GapKind.UNPROVEN, told)
 
 

@@ -107,5 +107,7 @@ def encrypted(directory: Record) -> Verdict:
         return skip("the directory is disabled")
     if config.get("startTls", ["false"]) == ["true"]:
         return ok("StartTLS is on")
+    if not config["connectionUrl"][0].strip():
+        return fail("no address is named")
     plain = [url for url in config["connectionUrl"][0].split() if not url.lower().startswith("ldaps://")]
     return fail(f"not encrypted: {', '.join(plain)}") if plain else ok("all addresses are ldaps")

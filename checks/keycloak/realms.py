@@ -29,14 +29,15 @@ def realms(keycloak: Http) -> Iterator[Row]:
 
 @check(
     "keycloak.realms.tls-required",
-    title="Keycloak realms are reached over TLS only",
+    title="Keycloak realms require TLS, at least of public addresses",
     severity="high",
     each="keycloak.realms",
 )
 def tls_required(realm: Record, *, accepted: tuple[str, ...] = ("all", "external")) -> Verdict:
     """The realm requires TLS, of all clients or of those with a public address.
 
-    Source: Get realm (``sslRequired``). A proxy in front that takes TLS off is not seen.
+    Source: Get realm (``sslRequired``). A proxy in front that takes TLS off is not seen; behind one that hides the
+    address of the client, everybody may look private.
     Remedy: *Realm settings, General, Require SSL*.
     """
     if not (settings := _settings(realm))["enabled"]:
@@ -141,7 +142,7 @@ def session_lifetime(realm: Record, *, max_idle_min: int = 60, max_session_h: in
     idle_s, session_s = settings["ssoSessionIdleTimeout"], settings["ssoSessionMaxLifespan"]
     told = f"sessions end after {idle_s / 60:g} idle minutes and {session_s / 3600:g} hours"
     told += f", limits {max_idle_min} and {max_session_h}"
-    return ok(told) if idle_s <= max_idle_min * 60 and session_s <= max_session_h * 3600 else fail(told)
+    return ok(told) if 0 < idle_s <= max_idle_min * 60 and 0 < session_s <= max_session_h * 3600 else fail(told)
 
 
 @check(
@@ -220,10 +221,11 @@ def events_kept(
     severity="high",
     each="keycloak.realms",
 )
-def admin_events_kept(realm: Record) -> Verdict:
-    """The realm saves what administrators do, with what was changed.
+def admin_events_kept(realm: Record, *, min_days: int = 90) -> Verdict:
+    """The realm saves what administrators do, with what was changed, for ``min_days`` days at least or without end.
 
-    Source: Get realm (``adminEventsEnabled``, ``adminEventsDetailsEnabled``).
+    Source: Get realm (``adminEventsEnabled``, ``adminEventsDetailsEnabled``; ``attributes``:
+    ``adminEventsExpiration`` in seconds, as text, left out or 0 without end).
     Remedy: *Realm settings, Events, Admin events settings*.
     """
     if not (settings := _settings(realm))["enabled"]:
@@ -232,7 +234,10 @@ def admin_events_kept(realm: Record) -> Verdict:
         return fail("events of administrators are not saved")
     if not settings["adminEventsDetailsEnabled"]:
         return fail("events of administrators are saved without what was changed")
-    return ok("events of administrators are saved with what was changed")
+    kept_s = int(settings.get("attributes", {}).get("adminEventsExpiration") or 0)
+    told = "events of administrators are saved with what was changed, "
+    told += f"and kept for {kept_s // DAY_S} days, at least {min_days} wanted" if kept_s else "and kept without end"
+    return fail(told) if 0 < kept_s < min_days * DAY_S else ok(told)
 
 
 def _settings(realm: Record) -> Record:

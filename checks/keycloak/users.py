@@ -29,7 +29,7 @@ USERS = "keycloak:GET /admin/realms/{realm}/users"
     personal=(Personal(USERS, "email", json="[].email"), Personal(USERS, "name", json="[].username")),
 )
 def users(keycloak: Http) -> Iterator[Row]:
-    """Every user of every realm, disabled ones included, with credentials and roles given directly.
+    """Every user of every realm the client is shown, disabled ones too, with credentials and roles given directly.
 
     Keycloak leaves the accounts of clients (service accounts) out of this list, and shows of a federated directory
     only what it has imported.

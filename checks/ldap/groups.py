@@ -48,7 +48,8 @@ def _members(group: Record) -> set[str]:
 def privileged_few(group: Record, *, privileged: tuple[str, ...] = PRIVILEGED, max_members: int = 10) -> Verdict:
     """A group named in ``privileged`` names at most ``max_members`` members of its own.
 
-    Source: ``member``, ``uniqueMember``, ``memberUid``. Members of nested groups are not counted here.
+    Source: ``member``, ``uniqueMember``, ``memberUid``. Members of nested groups are not counted here, nor accounts
+    whose own group (``gidNumber``) it is.
     Remedy: take out who does not need the privilege.
     """
     if not _is_privileged(group, privileged):
@@ -70,7 +71,8 @@ def privileged_active(
     """Every member of a group named in ``privileged``, nested groups included, is an account that is in use.
 
     Source: ``member``, ``uniqueMember``, ``memberUid``; ``uid``, ``pwdAccountLockedTime``. Where a member is neither a
-    listed account nor a listed group nothing is concluded: it was deleted, or is hidden from the reader.
+    listed account nor a listed group nothing is concluded: it was deleted, or is hidden from the reader. Accounts
+    whose own group (``gidNumber``) it is are not looked at.
     Remedy: take the account out of the group when it is locked.
     """
     listed = {_same(group["dn"]): group for group in groups}

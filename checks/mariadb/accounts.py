@@ -249,4 +249,6 @@ def tls_required(accounts: Iterator[Record], variables: Iterator[Record]) -> Ver
     free = sorted(row["account"] for row in remote if not row["ssl_type"])
     if free:
         return fail(f"the server does not require TLS, and neither do {', '.join(free)}")
+    if not remote:
+        return skip("no account may come from another machine")
     return ok(f"TLS is required of each of {len(remote)} accounts that may come from another machine")

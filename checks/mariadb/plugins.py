@@ -31,7 +31,7 @@ def audit_active(plugins: Iterator[Record], variables: Iterator[Record]) -> Verd
     """The plugin server_audit is active, logs, and its events hold sessions and statements of structure and rights.
 
     Source: information_schema.PLUGINS, global variables ``server_audit_logging``, ``server_audit_events`` (empty means
-    all). Users that are left out of it (``server_audit_excl_users``) are named in the reason.
+    all). It leaves nobody out (``server_audit_incl_users``, ``server_audit_excl_users``).
     Remedy: ``INSTALL SONAME 'server_audit'``, ``SET GLOBAL server_audit_logging = ON``.
     """
     found = {row["VARIABLE_NAME"].lower(): row["VARIABLE_VALUE"] or "" for row in variables}
@@ -42,6 +42,8 @@ def audit_active(plugins: Iterator[Record], variables: Iterator[Record]) -> Verd
     events = {word.strip().upper() for word in found["server_audit_events"].split(",")} - {""}
     whole = not events or "QUERY" in events or {"QUERY_DDL", "QUERY_DCL"} <= events
     told = f"server_audit_events is {', '.join(sorted(events)) or 'empty, which is all'}"
+    if only := found["server_audit_incl_users"]:
+        return fail(f"{told}, and only of {only}")
     if excluded := found["server_audit_excl_users"]:
         return fail(f"{told}, and left out are {excluded}")
     return ok(told) if whole and (not events or "CONNECT" in events) else fail(told)

@@ -63,17 +63,24 @@ def super_few(admins: Iterator[Record], groups: Iterator[Record], *, max_super_a
     "okta.administrators.super-substituted",
     title="More than one Okta user is super administrator",
     severity="medium",
-    over=("okta.administrators",),
+    over=("okta.administrators", "okta.users"),
 )
-def super_substituted(admins: Iterator[Record], *, min_super_admins: int = 2) -> Verdict:
-    """At least ``min_super_admins`` users hold the role SUPER_ADMIN, so that one can stand in for another.
+def super_substituted(admins: Iterator[Record], users: Iterator[Record], *, min_super_admins: int = 2) -> Verdict:
+    """At least ``min_super_admins`` users in use hold the role SUPER_ADMIN, so that one can stand in for another.
 
-    Source: List roles of a user (``type``, ``status``).
+    Source: List roles of a user (``type``, ``status``), List users (``status``: neither SUSPENDED nor DEPROVISIONED,
+    and activated).
     Remedy: name a deputy.
     """
-    holders = sum(
-        any(role["type"] == "SUPER_ADMIN" for role in _active(admin["listAssignedRolesForUser"])) for admin in admins
-    )
+    held = {
+        admin["id"]
+        for admin in admins
+        if any(role["type"] == "SUPER_ADMIN" for role in _active(admin["listAssignedRolesForUser"]))
+    }
+    status = {user["id"]: user["status"] for user in users if user["id"] in held}
+    _complete(held, set(status))
+    off = ("DEPROVISIONED", "PROVISIONED", "STAGED", "SUSPENDED")
+    holders = sum(one not in off for one in status.values())
     told = f"{holders} users are super administrators, at least {min_super_admins} wanted"
     return ok(told) if holders >= min_super_admins else fail(told)
 

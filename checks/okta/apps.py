@@ -66,6 +66,8 @@ def none_of_leavers(users: Iterator[Record], assignments: Iterator[Record]) -> V
     Remedy: remove the assignment, and see whether the account behind the application is gone.
     """
     off = {user["id"]: user["profile"]["login"] for user in users if user["status"] == "DEPROVISIONED"}
+    if not off:
+        return skip("no user is deprovisioned")
     ended = ("DEPROVISIONED", "INACTIVE", "REVOKED", "UNASSIGNED")
     left = [
         f"{off[item['id']]} in {item['App']['label']}"

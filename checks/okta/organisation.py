@@ -94,10 +94,23 @@ def active(streams: Iterator[Record]) -> Verdict:
     over=("okta.network-zones",),
 )
 def blocklist(zones: Iterator[Record]) -> Verdict:
-    """At least one active network zone is a blocklist.
+    """At least one active network zone is a blocklist and holds an entry; Okta makes an empty one for everybody.
 
-    Source: List network zones (``usage``, ``status``). That the zone has an entry is not asked.
+    Source: List network zones (``usage``, ``status``; by kind of zone ``gateways``, ``asns``, ``locations``,
+    ``proxyType``, ``ipServiceCategories``, left out or null where there are none).
     Remedy: Security, Networks: add the networks nobody may sign in from to a blocklist.
     """
-    found = sorted(zone["name"] for zone in zones if zone["usage"] == "BLOCKLIST" and zone["status"] == "ACTIVE")
-    return ok(f"active blocklists: {', '.join(found)}") if found else fail("no active network zone is a blocklist")
+    lists = [zone for zone in zones if zone["usage"] == "BLOCKLIST" and zone["status"] == "ACTIVE"]
+    found = sorted(zone["name"] for zone in lists if _filled(zone))
+    if found:
+        return ok(f"active blocklists: {', '.join(found)}")
+    return fail(f"none of {len(lists)} active blocklists holds an entry" if lists else "no active zone is a blocklist")
+
+
+def _filled(zone: Record) -> bool:
+    """Whether a zone names an address, a network, a place or a kind of proxy."""
+    for name in ("gateways", "proxies", "asns", "locations", "proxyType", "ipServiceCategories"):
+        held = zone.get(name)
+        if held.get("include") if isinstance(held, dict) else held not in (None, "", "null", []):
+            return True
+    return False

@@ -29,10 +29,13 @@ def hba_rules(postgresql: Sql) -> Iterator[Row]:
     )
 
 
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - masks that leave nothing of the address
 NETWORK = ("host", "hostnossl", "hostnogssenc", "hostssl", "hostgssenc")
 
 
 def _loopback(rule: Any) -> bool:
+    if rule["netmask"] in EVERYWHERE:
+        return False
     try:
         return ip_address(rule["address"]).is_loopback
     except ValueError:
@@ -135,5 +138,5 @@ def networks_named(rule: Record) -> Verdict:
         return skip("the rule is faulty")
     if rule["type"] not in NETWORK or rule["auth_method"] == "reject":
         return skip("the rule lets nobody in from the network")
-    everywhere = rule["address"] == "all" or rule["netmask"] in ("0.0.0.0", "::")  # noqa: S104
+    everywhere = rule["address"] == "all" or rule["netmask"] in EVERYWHERE
     return fail(f"{_told(rule)} is every address") if everywhere else ok(f"{_told(rule)} is a named network")

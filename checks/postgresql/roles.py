@@ -32,7 +32,7 @@ def role_memberships(postgresql: Sql) -> Iterator[Row]:
     yield from postgresql.rows(
         """
         SELECT concat(m.rolname, ' in ', g.rolname, ' by ', b.rolname) AS membership, m.rolname AS member,
-            g.rolname AS role, b.rolname AS grantor, a.admin_option, m.rolcanlogin
+            g.rolname AS role, b.rolname AS grantor, a.admin_option, m.rolcanlogin, g.rolsuper AS role_super
         FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid
             LEFT JOIN pg_roles b ON b.oid = a.grantor
         ORDER BY 1
@@ -121,13 +121,13 @@ def powerful_declared(
     ),
     declared: tuple[str, ...] = (),
 ) -> Verdict:  # fmt: skip
-    """A membership in one of ``powerful``, predefined roles that reach all data or the machine, is in ``declared``.
+    """A membership in a superuser, or in one of ``powerful``, which reach all data or the machine, is in ``declared``.
 
-    Source: pg_auth_members. ``declared`` has entries like ``backup in pg_read_all_data``. Membership through another
-    role is judged at that role.
+    A member of a superuser may become it. Source: pg_auth_members, pg_roles. ``declared`` has entries like
+    ``backup in pg_read_all_data``. Membership through another role is judged at that role.
     Remedy: ``REVOKE pg_... FROM ...``.
     """
-    if row["role"] not in powerful:
+    if not row["role_super"] and row["role"] not in powerful:
         return skip(f"{row['role']} is not one of them")
     entry = f"{row['member']} in {row['role']}"
     return ok(f"{entry} is declared") if entry in declared else fail(f"{entry} is not declared")

@@ -6,8 +6,6 @@ from datetime import datetime
 
 from collector.api import GapKind, Record, Row, Sql, Unavailable, Verdict, check, fail, instant, ok, source
 
-OFF = ("", "off", "no", "false", "0", "none")
-
 
 @source(
     "postgresql.settings", key="name", per="connection", permissions=("SELECT ON pg_settings", "pg_read_all_settings")
@@ -109,12 +107,14 @@ def passwords_scram(rows: Iterator[Record]) -> Verdict:
 def sessions_logged(rows: Iterator[Record]) -> Verdict:
     """The settings ``log_connections`` and ``log_disconnections`` are on.
 
-    Source: pg_settings; from PostgreSQL 18 ``log_connections`` is a list of what is logged, and empty means nothing.
+    Source: pg_settings; from PostgreSQL 18 ``log_connections`` is a list of what is logged, where on, all,
+    authentication and authorization say who came.
     Remedy: ``ALTER SYSTEM SET log_connections = on`` and ``log_disconnections = on``.
     """
     begins, ends = _shown(_found(rows), "log_connections", "log_disconnections")
     told = f"log_connections is {begins or 'empty'}, log_disconnections is {ends}"
-    return fail(told) if begins in OFF or ends in OFF else ok(told)
+    who = {"all", "authentication", "authorization", "on"} & {word.strip() for word in begins.split(",")}
+    return ok(told) if who and ends == "on" else fail(told)
 
 
 @check(

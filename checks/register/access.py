@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from collector.api import Record, Registers, Row, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import before_period, days_after, is_past, moment, same_person
+from collector.registers.facts import before_period, days_after, is_past, moment, not_yet, same_person
 
 
 @source(
@@ -79,6 +79,8 @@ def approved_by_another(
         return fail("no approver is named")
     if same_person(approver, request["person"]):
         return fail(f"{approver} approved access for themselves")
+    if not granter_may_approve and not request["granter"]:
+        return fail(f"approved by {approver}, and nobody is named who granted it")
     if not granter_may_approve and same_person(approver, request["granter"]):
         return fail(f"{approver} approved and granted it")
     return ok(f"for {request['person']}, approved by {approver}, granted by {request['granter'] or 'nobody named'}")
@@ -123,6 +125,8 @@ def held_in_time(review: Record, *, as_of: datetime, period_days: int = 366, gra
     if early := before_period(review["due"], as_of, period_days):
         return skip(early)
     held = review["held"]
+    if ahead := not_yet(held, as_of):
+        return fail(ahead)
     late = days_after(review["due"], held or as_of.date().isoformat())
     if not held and late <= grace_days:
         return skip(f"due on {review['due']}, and the {grace_days} days after it are not over")
@@ -148,7 +152,8 @@ def privileged_interval(reviews: Iterator[Record], *, as_of: datetime, max_inter
     last: dict[str, str] = {}
     for review in reviews:
         if review["privileged"] == "yes":
-            last[review["system"]] = max(last.get(review["system"], ""), review["held"] or "")
+            held = "" if not_yet(review["held"], as_of) else review["held"] or ""
+            last[review["system"]] = max(last.get(review["system"], ""), held)
     if not last:
         return skip("no review of privileged rights is planned or was held")
     today = as_of.date().isoformat()
@@ -185,6 +190,8 @@ def acted_upon(review: Record, *, as_of: datetime, period_days: int = 366, max_d
     if int(review["revoked"]) == 0:
         return skip(f"none of {review['reviewed']} rights was to be taken away")
     done = review["revocations_done"]
+    if ahead := not_yet(done, as_of):
+        return fail(ahead)
     days = days_after(review["held"], done or as_of.date().isoformat())
     if not done and days <= max_days:
         return skip(f"held {days} days ago, and the {max_days} days for it are not over")

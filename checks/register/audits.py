@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from collector.api import Record, Registers, Row, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import before_period, days_after, is_past
+from collector.registers.facts import before_period, days_after, is_past, not_yet
 
 
 @source("register.audits", key="id", per="connection", permissions=("read audits.csv",), kind="period")
@@ -34,6 +34,8 @@ def held_when_planned(audit: Record, *, as_of: datetime, period_days: int = 366,
     if early := before_period(audit["planned"], as_of, period_days):
         return skip(early)
     held = audit["held"]
+    if ahead := not_yet(held, as_of):
+        return fail(ahead)
     late = days_after(audit["planned"], held or as_of.date().isoformat())
     if not held and late <= grace_days:
         return skip(f"planned for {audit['planned']}, and the {grace_days} days after it are not over")
@@ -64,6 +66,8 @@ def actions_closed(audit: Record, *, as_of: datetime, period_days: int = 366, gr
     if int(audit["findings"]) == 0:
         return skip("it had no findings")
     due, closed = audit["actions_due"], audit["actions_closed"]
+    if ahead := not_yet(closed, as_of):
+        return fail(ahead)
     if not due:
         return fail(f"{audit['findings']} findings, and no day for the actions")
     if early := before_period(due, as_of, period_days):
@@ -179,6 +183,8 @@ def passed(test: Record, *, as_of: datetime, period_days: int = 366, grace_days:
     if early := before_period(test["planned"], as_of, period_days):
         return skip(early)
     held = test["held"]
+    if ahead := not_yet(held, as_of):
+        return fail(ahead)
     late = days_after(test["planned"], held or as_of.date().isoformat())
     if not held and late <= grace_days:
         return skip(f"planned for {test['planned']}, and the {grace_days} days after it are not over")
@@ -202,7 +208,7 @@ def recent(tests: Iterator[Record], *, as_of: datetime, max_days: int = 366) -> 
     """
     last: dict[str, str] = {}
     for test in tests:
-        day = test["held"] if test["result"] == "passed" else None
+        day = test["held"] if test["result"] == "passed" and not not_yet(test["held"], as_of) else None
         last[test["system"]] = max(last.get(test["system"], ""), day or "")
     if not last:
         return fail("no test is recorded")
@@ -226,9 +232,9 @@ def recent(tests: Iterator[Record], *, as_of: datetime, max_days: int = 366) -> 
 def within_target(
     test: Record, *, as_of: datetime, period_days: int = 366, kinds: tuple[str, ...] = ("recovery",)
 ) -> Verdict:
-    """A test of one of ``kinds`` that was held within ``period_days`` took no longer than its target.
+    """A test of one of ``kinds`` that was held within ``period_days`` passed, and took no longer than its target.
 
-    Source: restore-tests.csv (``measured_min``, ``target_min``).
+    Source: restore-tests.csv (``result``, ``measured_min``, ``target_min``).
     Remedy: make it faster, or have the target changed by who needs the service.
     """
     if test["kind"] not in kinds:
@@ -237,6 +243,8 @@ def within_target(
         return skip("it was not held")
     if early := before_period(test["held"], as_of, period_days):
         return skip(early)
+    if test["result"] != "passed":
+        return fail(f"held on {test['held']}, {test['result'] or 'no result'}")
     took, target = test["measured_min"], test["target_min"]
     if took is None or target is None:
         return fail(f"took {took or 'unmeasured'}, target {target or 'not set'}")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from collector.api import Record, Registers, Row, Table, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import days_after, is_past, not_working, person, same_person
+from collector.registers.facts import another_person, days_after, is_past, not_working, person, same_person
 from collector.terminology import findings
 
 
@@ -151,7 +151,7 @@ def _covered(documents: Iterator[Record], topics: tuple[str, ...], as_of: dateti
     found: dict[str, str] = {}
     for document in documents:
         sound = document["status"] == "approved" and document["approver"] and document["approved"]
-        sound = sound and document["author"] and not same_person(document["approver"], document["author"])
+        sound = sound and another_person(document["approver"], document["author"])
         if sound and document["next_review"] and not is_past(document["next_review"], as_of):
             found.update(dict.fromkeys(document["topics"], f"{document['id']} {document['version']}"))
     missing = [topic for topic in topics if topic not in found]
@@ -817,7 +817,8 @@ def _acknowledged(
     staff = Table(list(people))
     due = [
         one["id"] for one in staff
-        if not not_working(staff, one["id"], as_of) and days_after(one["start"], as_of.date().isoformat()) >= due_days
+        if one["status"] != "leave" and not not_working(staff, one["id"], as_of)
+        and days_after(one["start"], as_of.date().isoformat()) >= due_days
     ]  # fmt: skip
     if not due:
         return skip(f"nobody has been here for {due_days} days")
@@ -857,7 +858,7 @@ def policy(
 ) -> Verdict:
     """At least ``min_pct`` of those who have worked here for ``due_days`` acknowledged each document on ``topics``.
 
-    What counts is the version in force.
+    What counts is the version in force. Who is on leave is not counted.
     Source: acknowledgements.csv, people.csv, ``topics`` and ``version`` of the documents.
     Remedy: have those who are named acknowledge it.
     """
@@ -882,7 +883,7 @@ def acceptable_use_acknowledged(
 ) -> Verdict:
     """At least ``min_pct`` of those who have worked here for ``due_days`` acknowledged each document on ``topics``.
 
-    What counts is the version in force.
+    What counts is the version in force. Who is on leave is not counted.
     Source: acknowledgements.csv, people.csv, ``topics`` and ``version`` of the documents.
     Remedy: have those who are named acknowledge it.
     """

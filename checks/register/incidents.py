@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from collector.api import Record, Registers, Row, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import before_period, days_after, hours_after, moment
+from collector.registers.facts import before_period, days_after, hours_after, moment, not_yet
 
 SEVERE = ("high", "critical")
 
@@ -18,6 +18,8 @@ def incidents(registers: Registers) -> Iterator[Row]:
 def _within(start: str, done: str | None, as_of: datetime, limit_h: int, what: str) -> Verdict:
     """Something was done at most some hours after a time; while they run, nothing is concluded."""
     hours = hours_after(start, done or as_of.isoformat())
+    if ahead := not_yet(done, as_of):
+        return fail(ahead)
     if not done and hours <= limit_h:
         return skip(f"not {what} yet, and the {limit_h} hours for it are not over")
     told = f"{what} {hours:.1f} hours after" if done else f"not {what} for {hours:.1f} hours"
@@ -43,6 +45,8 @@ def reported_in_time(event: Record, *, as_of: datetime, period_days: int = 366, 
     """
     if early := before_period(event["detected"], as_of, period_days):
         return skip(early)
+    if hours_after(event["detected"], event["reported"]) < 0:
+        return fail(f"reported at {event['reported']}, before it was noticed at {event['detected']}")
     return _within(event["detected"], event["reported"], as_of, max_hours, "reported")
 
 
@@ -60,6 +64,8 @@ def classified_in_time(event: Record, *, as_of: datetime, period_days: int = 366
     """
     if early := before_period(event["reported"], as_of, period_days):
         return skip(early)
+    if event["classified"] and hours_after(event["reported"], event["classified"]) < 0:
+        return fail(f"classified at {event['classified']}, before it was reported at {event['reported']}")
     if event["classified"] and (not event["severity"] or not event["decided_by"]):
         return fail(f"severity {event['severity'] or 'not set'}, decided by {event['decided_by'] or 'nobody'}")
     return _within(event["reported"], event["classified"], as_of, max_hours, "classified")

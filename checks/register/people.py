@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from collector.api import Record, Registers, Row, Table, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import before_period, days_after, is_past, moment, not_working, person
+from collector.registers.facts import before_period, days_after, is_past, moment, not_working, not_yet, person
 
 
 @source("register.people", key="id", per="connection", permissions=("read people.csv",))
@@ -65,10 +65,12 @@ def consistent(one: Record, *, as_of: datetime) -> Verdict:
     return ok(f"status {status} since {one['start']}")
 
 
-def _done_by(done: str | None, start: str, days: int, what: str) -> Verdict:
+def _done_by(done: str | None, start: str, as_of: datetime, days: int, what: str) -> Verdict:
     """A duty was done at most ``days`` after a day."""
     if not done:
         return fail(f"{what}: no day is recorded")
+    if ahead := not_yet(done, as_of):
+        return fail(f"{what}: {ahead}")
     late = days_after(start, done)
     told = f"{what} on {done}, {late} days after {start}, limit {days}"
     return ok(told) if late <= days else fail(told)
@@ -90,7 +92,7 @@ def screened(joiner: Record, *, as_of: datetime, period_days: int = 366, max_day
         return skip(early)
     if joiner["screening_needed"] == "no":
         return skip("the role asks for no screening")
-    return _done_by(joiner["screened"], joiner["started"], max_days, "screened")
+    return _done_by(joiner["screened"], joiner["started"], as_of, max_days, "screened")
 
 
 @check(
@@ -107,7 +109,7 @@ def terms_signed(joiner: Record, *, as_of: datetime, period_days: int = 366, max
     """
     if early := before_period(joiner["started"], as_of, period_days):
         return skip(early)
-    return _done_by(joiner["terms_signed"], joiner["started"], max_days, "signed")
+    return _done_by(joiner["terms_signed"], joiner["started"], as_of, max_days, "signed")
 
 
 @check(
@@ -124,7 +126,7 @@ def confidentiality_signed(joiner: Record, *, as_of: datetime, period_days: int 
     """
     if early := before_period(joiner["started"], as_of, period_days):
         return skip(early)
-    return _done_by(joiner["confidentiality_signed"], joiner["started"], max_days, "signed")
+    return _done_by(joiner["confidentiality_signed"], joiner["started"], as_of, max_days, "signed")
 
 
 @check(
@@ -207,7 +209,7 @@ def access_removed(leaver: Record, *, as_of: datetime, period_days: int = 366, m
     Remedy: switch off accounts on the last day.
     """
     early = _left(leaver, as_of, period_days, max_days, leaver["access_removed"])
-    return early or _done_by(leaver["access_removed"], leaver["left"], max_days, "access removed")
+    return early or _done_by(leaver["access_removed"], leaver["left"], as_of, max_days, "access removed")
 
 
 @check(
@@ -225,7 +227,7 @@ def assets_returned(leaver: Record, *, as_of: datetime, period_days: int = 366, 
     if leaver["has_assets"] == "no":
         return skip("held no assets")
     early = _left(leaver, as_of, period_days, max_days, leaver["assets_returned"])
-    return early or _done_by(leaver["assets_returned"], leaver["left"], max_days, "assets returned")
+    return early or _done_by(leaver["assets_returned"], leaver["left"], as_of, max_days, "assets returned")
 
 
 @check(
@@ -243,7 +245,7 @@ def badge_returned(leaver: Record, *, as_of: datetime, period_days: int = 366, m
     if leaver["has_badge"] == "no":
         return skip("held no badge")
     early = _left(leaver, as_of, period_days, max_days, leaver["badge_returned"])
-    return early or _done_by(leaver["badge_returned"], leaver["left"], max_days, "badge returned")
+    return early or _done_by(leaver["badge_returned"], leaver["left"], as_of, max_days, "badge returned")
 
 
 @check(
@@ -259,7 +261,7 @@ def duties_reminded(leaver: Record, *, as_of: datetime, period_days: int = 366, 
     Remedy: tell leavers in the last conversation, and record the day.
     """
     early = _left(leaver, as_of, period_days, max_days, leaver["duties_reminded"])
-    return early or _done_by(leaver["duties_reminded"], leaver["left"], max_days, "told")
+    return early or _done_by(leaver["duties_reminded"], leaver["left"], as_of, max_days, "told")
 
 
 @check(
@@ -297,7 +299,7 @@ def accepted(role: Record, *, as_of: datetime, max_days: int = 30) -> Verdict:
         return fail("no day of appointment is recorded")
     if not role["accepted"] and days_after(role["appointed"], as_of.date().isoformat()) <= max_days:
         return skip(f"appointed on {role['appointed']}, and the {max_days} days for it are not over")
-    return _done_by(role["accepted"], role["appointed"], max_days, "accepted")
+    return _done_by(role["accepted"], role["appointed"], as_of, max_days, "accepted")
 
 
 @check(
@@ -320,6 +322,7 @@ def deputies(
     wrong = not_working(people, role["deputy"], as_of)
     if wrong:
         return fail(f"no deputy: {wrong}")
-    if role["deputy"] == role["holder"]:
+    holder, deputy = person(people, role["holder"] or ""), person(people, role["deputy"])
+    if holder and deputy and holder["id"] == deputy["id"]:
         return fail("the holder is the deputy too")
     return ok(f"deputy {role['deputy']}")

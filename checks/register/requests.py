@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from collector.api import Record, Registers, Row, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import before_period, days_after, is_past
+from collector.registers.facts import before_period, days_after, is_past, not_yet
 
 
 @source("register.requests", key="id", per="connection", permissions=("read requests.csv",), kind="period")
@@ -30,6 +30,8 @@ def _done_in_time(request: Record, as_of: datetime, period_days: int) -> Verdict
     if early := before_period(request["due"], as_of, period_days):
         return skip(early)
     done = request["done"]
+    if ahead := not_yet(done, as_of):
+        return fail(ahead)
     if not done and not is_past(request["due"], as_of):
         return skip(f"due on {request['due']}")
     told = f"due on {request['due']}, done on {done or 'no day'}, record {request['record'] or 'not named'}"
@@ -116,6 +118,8 @@ def assessed_in_time(advisory: Record, *, as_of: datetime, period_days: int = 36
     if early := before_period(advisory["received"], as_of, period_days):
         return skip(early)
     done = advisory["assessed"]
+    if ahead := not_yet(done, as_of):
+        return fail(ahead)
     days = days_after(advisory["received"], done or as_of.date().isoformat())
     if not done and days <= max_days:
         return skip(f"received {days} days ago, and the {max_days} days for it are not over")
@@ -142,6 +146,8 @@ def acted_upon(advisory: Record, *, as_of: datetime, period_days: int = 366, max
     if advisory["relevant"] != "yes" or not advisory["assessed"]:
         return skip("it was not found relevant")
     action, done = advisory["action"], advisory["done"]
+    if ahead := not_yet(done, as_of):
+        return fail(ahead)
     days = days_after(advisory["assessed"], done or as_of.date().isoformat())
     if not action:
         return fail("no action is named")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from collector.api import Record, Registers, Row, Table, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import is_past, moment, not_working
+from collector.registers.facts import is_past, moment, not_working, same_person
 
 
 @source("register.risks", key="id", per="connection", permissions=("read risks.csv",))
@@ -54,7 +54,7 @@ def accepted_by_owner(
     if not who or not day or moment(day) > as_of:
         return fail(f"accepted by {who or 'nobody'} on {day or 'no day'}")
     told = f"accepted by {who} on {day}, owner {risk['owner'] or 'nobody'}"
-    return ok(told) if who == risk["owner"] else fail(told)
+    return ok(told) if same_person(who, risk["owner"]) else fail(told)
 
 
 @check(

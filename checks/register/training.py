@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from collector.api import Record, Registers, Row, Table, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import before_period, days_after, is_past, not_working, person
+from collector.registers.facts import before_period, days_after, is_past, not_working, not_yet, person
 
 COURSES = ("security-awareness",)
 
@@ -30,6 +30,8 @@ def on_time(course: Record, *, as_of: datetime, period_days: int = 366, grace_da
     if early := before_period(course["due"], as_of, period_days):
         return skip(early)
     done = course["completed"]
+    if ahead := not_yet(done, as_of):
+        return fail(ahead)
     if not done and not is_past(course["due"], as_of):
         return skip(f"due on {course['due']}")
     late = days_after(course["due"], done or as_of.date().isoformat())
@@ -38,12 +40,15 @@ def on_time(course: Record, *, as_of: datetime, period_days: int = 366, grace_da
     return ok(told) if done and late <= grace_days else fail(told)
 
 
-def _trained(training: Iterator[Record], staff: Table, courses: tuple[str, ...]) -> dict[str, list[Record]]:
+def _trained(
+    training: Iterator[Record], staff: Table, courses: tuple[str, ...], as_of: datetime
+) -> dict[str, list[Record]]:
     """Completed courses of these names, by person."""
     found: dict[str, list[Record]] = {}
     for one in training:
         who = person(staff, one["person"])
-        if who is not None and one["course"] in courses and one["completed"]:
+        done = one["completed"] if one["course"] in courses else None
+        if who is not None and done and not not_yet(done, as_of):
             found.setdefault(who["id"], []).append(one)
     return found
 
@@ -65,16 +70,17 @@ def joiners_trained(
 ) -> Verdict:
     """Who started within ``period_days`` completed one of ``courses`` at most ``max_days`` after the first day.
 
-    Who left, or whose time is not over, is not counted.
+    Who left or is on leave, or whose time is not over, is not counted.
     Source: training.csv (``completed``), people.csv (``start``).
     Remedy: have those who are named take the course.
     """
     staff = Table(list(people))
-    found = _trained(training, staff, courses)
+    found = _trained(training, staff, courses, as_of)
     today = as_of.date().isoformat()
     due = [
         one for one in staff
-        if not not_working(staff, one["id"], as_of) and not before_period(one["start"], as_of, period_days)
+        if one["status"] != "leave" and not not_working(staff, one["id"], as_of)
+        and not before_period(one["start"], as_of, period_days)
         and days_after(one["start"], today) > max_days
     ]  # fmt: skip
     if not due:
@@ -106,14 +112,16 @@ def valid(
     """At least ``min_pct`` of those who have worked here for ``due_days`` hold one of ``courses`` that is still valid.
 
     Source: training.csv (``completed``, ``valid_until``), people.csv. A course without ``valid_until`` is not valid.
+    Who is on leave is not counted.
     Remedy: have those who are named take the course.
     """
     staff = Table(list(people))
-    found = _trained(training, staff, courses)
+    found = _trained(training, staff, courses, as_of)
     today = as_of.date().isoformat()
     due = [
         one["id"] for one in staff
-        if not not_working(staff, one["id"], as_of) and days_after(one["start"], today) >= due_days
+        if one["status"] != "leave" and not not_working(staff, one["id"], as_of)
+        and days_after(one["start"], today) >= due_days
     ]  # fmt: skip
     if not due:
         return skip(f"nobody has been here for {due_days} days")

@@ -146,7 +146,7 @@ class Connection:
         self.retry.pause(wanted_s)
 
     def require(self, needed: str, operation: str) -> None:
-        """Return when the source declares what it is about to ask for; ``*`` in a declaration stands for anything.
+        """Return when the source declares what it is about to ask for; ``*`` in what it declares is anything.
 
         Raises:
             Unavailable: it does not (kind ``undeclared``).

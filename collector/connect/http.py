@@ -354,11 +354,11 @@ class Http(Connection):
             token = turn.token if turn else None
             exchange, body = self._ask(request, url, page=number, token=token, refs=refs, absent=absent)
             with self._chain(name, exchange, refs):
-                found = [] if self._left_out(body, rows) else member(body, rows)
+                found = [] if self._left_out(body) else member(body, rows)
                 if not isinstance(found, list):
                     raise Unavailable(GapKind.MALFORMED, f"answered without {rows or 'a list'}")
                 if found and found == last:
-                    raise Unavailable(GapKind.DUPLICATE, f"gave the records of page {number - 1} again on page {number}")
+                    raise Unavailable(GapKind.DUPLICATE, f"gave the records of page {number - 1} once more")
                 last = found
                 read += len(found)
                 total = turn.total if turn else None
@@ -391,8 +391,8 @@ class Http(Connection):
             raise Unavailable(GapKind.MALFORMED, "gave a next page on another host, which was not asked")
         return target._replace(fragment="").geturl()
 
-    def _left_out(self, body: Any, rows: str) -> bool:
-        """True where the vendor leaves an empty list out. A body that holds anything else is not one without records."""
+    def _left_out(self, body: Any) -> bool:
+        """True where the vendor leaves an empty list out; a body that holds anything else is not one without records."""
         return dialect(self._site.kind).omits_empty and isinstance(body, Mapping) and body.keys() <= EMPTY
 
     @contextlib.contextmanager

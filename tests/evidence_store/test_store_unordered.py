@@ -103,6 +103,21 @@ def test_an_erased_page_is_gone_from_the_records_too(store: Store, signer: FileS
     assert verify_store(store.root, key=signer.keyid).ok
 
 
+def test_no_byte_of_the_records_kept_beside_a_list_changes_unseen(store: Store, signer: FileSigner) -> None:
+    for day in range(2):
+        collect(store, day)
+    (sha256,) = store.run(2).info.lists.values()
+    path = store.root / layout.run_name(2) / layout.PACK
+    (frame,) = (one for one in frames(store, 2) if one.sha256 == sha256)
+    good = path.read_bytes()
+    for place in range(frame.offset, frame.offset + frame.length, frame.length // 20):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        found = verify_store(store.root, key=signer.keyid)
+        assert {problem.path for problem in found.problems} == {f"{layout.run_name(2)}/{layout.PACK}"}, place
+    path.write_bytes(good)
+    assert verify_store(store.root, key=signer.keyid).ok
+
+
 def test_an_aborted_run_keeps_its_pages_only(store: Store, signer: FileSigner) -> None:
     run = store.begin({}, b"{}")
     name = run.add_object(pages(0)[0], request={**REQUEST, "page": 0})

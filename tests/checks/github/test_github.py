@@ -265,7 +265,6 @@ FAILED = {
     "github.default-branches.approvals-current": [f"{ORG}/portal"],
     "github.default-branches.checks-required": [f"{ORG}/portal"],
     "github.default-branches.history-kept": [f"{ORG}/portal"],
-    "github.default-branches.nobody-exempt": [f"{ORG}/portal"],
     "github.default-branches.review-required": [f"{ORG}/portal"],
     "github.dependabot-alerts.enabled": [f"{ORG}/portal"],
     "github.dependabot-alerts.fixed-in-time": [f"{ORG}/shop"],

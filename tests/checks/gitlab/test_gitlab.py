@@ -38,7 +38,7 @@ def furnish(world: GitLabWorld) -> None:
 
 
 KEYS = {
-    "gitlab.access-tokens": ["example/1", "example/2", "example/3", f"{SHOP}/4"],
+    "gitlab.access-tokens": ["example/1", "example/2", "example/3", "example/tools/5", f"{SHOP}/4"],
     "gitlab.audit-events": ["group/1", "group/2", "group/3", "project/4", "project/5"],
     "gitlab.billable-members": ["510", "307", "529"],
     "gitlab.caller": ["caller"],
