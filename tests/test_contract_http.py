@@ -173,7 +173,9 @@ def _walks(schemas: Schemas, schema: Mapping[str, Any], names: list[str]) -> boo
         return True
     if schema.get("type") == "array":
         return _walks(schemas, schema["items"], names)
+    kinds = [{"$ref": name} for name in schema.get("discriminator", {}).get("mapping", {}).values()]
     choices = [*schema.get("oneOf", ()), *schema.get("anyOf", ()), *schema.get("allOf", ())]
+    choices += [one for one in kinds if schemas.resolved(one) is not schema and schema.get("discriminator")]
     if any(_walks(schemas, one, names) for one in choices):
         return True
     found = schemas.properties(schema).get(names[0])

@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from collector.demo import estate, story
+from collector.demo import estate, registers, story
 from collector.errors import ConfigError
+from collector.registers.shape import NAMES
 from evidence_store.store import Store
 from tests.small_cloud import Said, affidavit, clean_environment, files_of, two_lines
 
@@ -38,8 +40,8 @@ def taken(told: tuple[Said, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 def test_the_story_holds(told: tuple[Said, Path]) -> None:
     said, folder = told
     assert said.code == 0, said.err
-    assert [int(number) for number in re.findall(r"^(\d+)\. ", said.out, re.MULTILINE)] == list(range(1, 8))
-    assert re.search(r"All \d\d planted faults were found, and all \d\d+ planted virtues hold", said.out)
+    assert [int(number) for number in re.findall(r"^(\d+)\. ", said.out, re.MULTILINE)] == list(range(1, 9))
+    assert re.search(r"All \d\d+ planted faults were found, and all \d\d\d planted virtues hold", said.out)
     assert re.search(
         r"One bit of one sealed reply is flipped in a copy; verify says:\n   runs/\S+/objects\.pack", said.out
     )
@@ -47,9 +49,54 @@ def test_the_story_holds(told: tuple[Said, Path]) -> None:
     assert f"Read it: {folder / 'report.html'}" in said.out
 
 
+def test_the_story_names_who_left_and_can_still_get_in(told: tuple[Said, Path]) -> None:
+    screen = told[0].out.partition("4. Who left")[2].partition("\n5. ")[0]
+    assert re.findall(r"^(p-\S+)  left on \S+, (\d+) days before", screen, re.MULTILINE) == [(registers.GONE, "23")]
+    ways = re.findall(r"^  demo +(.+)\n +matched: (.+)\n((?: +reply .+\n)+)", screen, re.MULTILINE)
+    assert [(held.split(" ")[1], how) for held, how, _ in ways] == [
+        ("IAM", "declared in identities.csv"), ("access", "declared in identities.csv"),
+    ]  # fmt: skip
+    assert all(estate.LEAVER in held for held, _, _ in ways)
+    assert [re.findall(r"iam:\w+", replies) for _, _, replies in ways] == [
+        ["iam:GetCredentialReport"], ["iam:ListAccessKeys", "iam:GetAccessKeyLastUsed"],
+    ]  # fmt: skip
+    assert screen.count("register:read") == 2
+
+
+def test_the_registers_have_no_fault_and_leave_no_gap(told: tuple[Said, Path], taken: tuple[Path, str]) -> None:
+    checked = affidavit("registers", "check", str(told[1] / "registers"), "--json").json
+    assert (checked["faults"], len(checked["terms"])) == ([], 1)
+    assert {f"{name}.csv" for name in NAMES} <= set(checked["rows"])
+    assert min(checked["rows"].values()) > 0
+    report = affidavit("report", "--store", str(taken[0] / "store"), "--key", taken[1], "--format", "json").json
+    unread = [row for row in report["gaps"] if "register" in json.dumps(row)]
+    unread += [
+        row for row in report["findings"]
+        if row["check"].startswith(("register.", "joins.")) and row["outcome"] in ("UNKNOWN", "ERROR")
+    ]  # fmt: skip
+    assert unread == []
+
+
+def test_what_is_planted_in_the_registers(tmp_path: Path) -> None:
+    planted = registers.write(tmp_path / "registers").expected
+    outcomes = Counter(item["outcome"] for item in planted if item["check"].startswith("register."))
+    assert 10 <= outcomes["FAIL"] <= 15
+    assert outcomes["PASS"] >= 20
+
+
+def test_a_statement_stands_beside_the_machine_evidence(taken: tuple[Path, str]) -> None:
+    desk, fingerprint = taken
+    report = affidavit("report", "--store", str(desk / "store"), "--key", fingerprint, "--format", "json").json
+    [minutes] = report["attachments"]
+    assert (minutes["name"], minutes["state"], minutes["flags"]) == ("minutes.md", "valid", [])
+    [control] = [one for one in report["controls"] if (one["framework"], one["id"]) == ("iso-27001", "A.5.4")]
+    assert control["human"] == [minutes["leaf"]]
+    assert control["evidence"] == "human evidence only"
+
+
 def test_it_leaves_what_others_script_against(told: tuple[Said, Path]) -> None:
     _, folder = told
-    for name in ("config.yaml", "store/STORE.json", "fingerprint", "report.html", "expected.json"):
+    for name in ("config.yaml", "registers/people.csv", "store/STORE.json", "fingerprint", "report.html", "expected.json"):
         assert (folder / name).is_file(), name
     assert re.fullmatch(r"[0-9a-f]{64}\n", (folder / "fingerprint").read_text())
     page = (folder / "report.html").read_text()

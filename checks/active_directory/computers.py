@@ -126,12 +126,13 @@ def supported_system(computer: Record, *, unsupported: tuple[str, ...] = UNSUPPO
     """
     if _has(computer, DISABLED):
         return skip("the computer is disabled")
-    systems = computer["operatingSystem"]
-    if not systems:
+    if not computer["operatingSystem"]:
         return skip("the computer names no operating system")
-    name = "".join(sign for sign in systems[0] if sign not in "\N{REGISTERED SIGN}\N{TRADE MARK SIGN}")
-    if name.startswith(tuple(unsupported)):
-        if any(word in name for word in LONG_TERM):
-            raise Unavailable(GapKind.UNPROVEN, f"operating system {systems[0]}: until when depends on its version")
-        return fail(f"operating system {systems[0]}, which is no longer supported")
-    return ok(f"operating system {systems[0]}")
+    (system,) = computer["operatingSystem"]
+    told = f"operating system {system}"
+    name = "".join(sign for sign in system if sign not in "\N{REGISTERED SIGN}\N{TRADE MARK SIGN}")
+    if not name.startswith(tuple(unsupported)):
+        return ok(told)
+    if any(word in name for word in LONG_TERM):
+        raise Unavailable(GapKind.UNPROVEN, f"{told}: until when it is supported depends on its version")
+    return fail(f"{told}, which is no longer supported")

@@ -135,6 +135,24 @@ def test_members_are_found_nested_and_by_primary_group(domain: Domain) -> None:
     assert members["Protected Users"] == {"dora"}
 
 
+def test_where_members_may_not_be_read_nobody_is_not_the_answer() -> None:
+    class Blind:
+        """A directory that finds nobody by ``memberOf``, as one that hides it does."""
+
+        base = SUFFIX
+
+        def entry(self, base: str, *, attributes: Any) -> Row:
+            return {"dn": base, "objectSid": ["S-1-5-21-1-2-3"]}
+
+        def entries(self, filter: str, **_: Any) -> Iterator[Row]:  # noqa: A002
+            if "memberOf" not in filter:
+                yield {"dn": f"CN=Administrators,CN=Builtin,{SUFFIX}", "objectSid": ["S-1-5-32-544"]}
+
+    read = plugins.load().sources["active-directory.privileged-groups"]
+    with pytest.raises(Unavailable, match="memberOf may not be read"):
+        list(read(Blind()))
+
+
 def test_values_that_come_in_part_are_read_to_the_end(domain: Domain) -> None:
     def rows(directory: Ldap) -> Iterator[Row]:
         group = f"CN=Domain Admins,CN=Users,{SUFFIX}"
