@@ -14,10 +14,10 @@ from typing import Any
 import orjson
 
 from collector.catalogue import load_catalogues, load_mappings
+from collector.commands.period import over_period
 from collector.config import Config
 from collector.errors import ConfigError
 from collector.model import instant
-from collector.period_commands import over_period
 from collector.plan import IDENTITY
 from collector.plugins import content_root, load
 from collector.predecessors import predecessors

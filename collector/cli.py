@@ -351,13 +351,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from evidence_store.errors import StoreError
 
     try:
-        from collector import commands, seal_commands
+        from collector import commands
+        from collector.commands import seal
 
         name = "list_" if arguments.command == "list" else arguments.command.replace("-", "_")
         if hasattr(arguments, "action"):
             name = f"{name}_{arguments.action}"
-        module = commands if hasattr(commands, name) else seal_commands
-        return int(getattr(module, name)(arguments))
+        command = getattr(commands, name, None)  # a module of the package may have the name of a command
+        return int((command if callable(command) else getattr(seal, name))(arguments))
     except (AffidavitError, StoreError) as error:
         if arguments.debug:
             traceback.print_exc()

@@ -344,7 +344,8 @@ def _http_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
 
 def _sql_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
     """A password goes over the network only to a server whose certificate was verified."""
-    faults = list(_address_faults((*keys, "host"), connection["host"], f"db.example.org:{SQL_PORTS[connection['kind']]}"))
+    example = f"db.example.org:{SQL_PORTS[connection['kind']]}"
+    faults = list(_address_faults((*keys, "host"), connection["host"], example))
     yield from faults
     encrypted = connection.get("tls", True)
     if not faults and not encrypted and not is_loopback(Address.parse(connection["host"]).host):

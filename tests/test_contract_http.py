@@ -166,17 +166,18 @@ def _items(schemas: Schemas, schema: Mapping[str, Any]) -> Iterator[Mapping[str,
             yield part["items"]
 
 
-def _walks(schemas: Schemas, schema: Mapping[str, Any], names: list[str]) -> bool:
-    """Whether the names lead somewhere."""
+def _walks(schemas: Schemas, schema: Mapping[str, Any], names: list[str], *, kinds: bool = True) -> bool:
+    """Whether the names lead somewhere; ``kinds``: also in what a discriminator says it may be."""
     schema = schemas.resolved(schema)
     if not names:
         return True
     if schema.get("type") == "array":
         return _walks(schemas, schema["items"], names)
-    kinds = [{"$ref": name} for name in schema.get("discriminator", {}).get("mapping", {}).values()]
     choices = [*schema.get("oneOf", ()), *schema.get("anyOf", ()), *schema.get("allOf", ())]
-    choices += [one for one in kinds if schemas.resolved(one) is not schema and schema.get("discriminator")]
-    if any(_walks(schemas, one, names) for one in choices):
+    if any(_walks(schemas, one, names, kinds=kinds) for one in choices):
+        return True
+    mapped = schema.get("discriminator", {}).get("mapping", {}).values() if kinds else ()
+    if any(_walks(schemas, {"$ref": one}, names, kinds=False) for one in mapped):
         return True
     found = schemas.properties(schema).get(names[0])
     if found is not None:

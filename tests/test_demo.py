@@ -96,7 +96,8 @@ def test_a_statement_stands_beside_the_machine_evidence(taken: tuple[Path, str])
 
 def test_it_leaves_what_others_script_against(told: tuple[Said, Path]) -> None:
     _, folder = told
-    for name in ("config.yaml", "registers/people.csv", "store/STORE.json", "fingerprint", "report.html", "expected.json"):
+    kept = ("config.yaml", "registers/people.csv", "store/STORE.json", "fingerprint", "report.html", "expected.json")
+    for name in kept:
         assert (folder / name).is_file(), name
     assert re.fullmatch(r"[0-9a-f]{64}\n", (folder / "fingerprint").read_text())
     page = (folder / "report.html").read_text()

@@ -333,7 +333,7 @@ WITNESSED = {
         }.items()
     },
 }  # fmt: skip
-COUNTS = {
+COUNTS: dict[str, tuple[str, Callable[[Line], tuple[str, ...]]]] = {
     "entra.user-count": ("@odata.count", lambda line: ("entra.users",)),
     "github.organisation": ("total_private_repos", lambda line: ("github.repositories",)),
     f"{G}.groups": ("directMembersCount", lambda line: (f"{G}.groups",)),

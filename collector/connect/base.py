@@ -96,7 +96,7 @@ class Connection:
         self._under_way: set[Future[Told]] = set()
 
     def settle(self) -> None:
-        """Wait for everything that was asked, also for what no row holds: it belongs on record before the source ends."""
+        """Wait for all that was asked, also for what no row holds: it belongs on record before the source ends."""
         wait(list(self._under_way))
 
     def defer(self, ask: Callable[[list[int]], Any]) -> Any:

@@ -53,13 +53,14 @@ p-5,secure-coding,-20d,,
     "acknowledgements": "person,document,version,acknowledged\n"
     + "".join(f"{who},POL-01,3.0,-45d\n" for who in _STAFF),
     "documents": """\
-id,title,version,status,owner,author,approver,approved,next_review,classification,topics,location
-OPS-01,Operations handbook,7.2,approved,p-5,p-5,p-2,-80d,+280d,internal,operating-procedures|change-management|malware-protection|network-services|secure-development|secure-architecture|test-information|cryptography,the wiki
-RACI-01,Shared responsibility with cloud providers,1.1,approved,p-4,p-4,p-2,-70d,+290d,internal,cloud-administration,the wiki
+id,title,version,status,owner,author,approver,approved,next_review,classification,topics
+OPS-01,Operations handbook,7.2,approved,p-5,p-5,p-2,-80d,+280d,internal,operating-procedures|\
+change-management|malware-protection|network-services|secure-development|test-information|cryptography
+RACI-01,Shared responsibility with cloud providers,1.1,approved,p-4,p-4,p-2,-70d,+290d,internal,cloud-administration
 """,
     "suppliers": """\
 id,name,service,criticality,owner,cloud,assessed,agreement,agreement_ends,clauses,last_review,next_review,certificate_valid_until,responsibilities,exit_plan,ended,data_returned
-s-1,Example Hosting,virtual servers,high,p-4,yes,-800d,-780d,+300d,incident-notice|sub-suppliers|audit,-100d,+260d,+200d,RACI-01,EXIT-1,,
+s-1,Example Cloud,servers,high,p-4,yes,-800d,-780d,+300d,incident-notice|sub-suppliers,-99d,+260d,+200d,RACI-01,EXIT-1,,
 s-2,Example Mail,e-mail,critical,p-2,yes,-40d,,,incident-notice|sub-suppliers,-20d,+340d,+90d,RACI-01,EXIT-2,,
 s-3,Old Archive,storage,low,p-4,no,-900d,-890d,-31d,confidentiality,,,,,,-31d,-10d
 """,

@@ -198,8 +198,9 @@ def _state_minutes(store: Store) -> int:
     now = datetime.now(UTC)
     held = now - timedelta(days=90)
     told = facts(
-        form="file", name="minutes.md", title="Minutes of the management review", controls=[STATED], start=held, end=now,
-        effective=now, valid_until=now + timedelta(days=275), by="p-2", role="information security officer", now=now,
+        form="file", name="minutes.md", title="Minutes of the management review", controls=[STATED], start=held,
+        end=now, effective=now, valid_until=now + timedelta(days=275), by="p-2",
+        role="information security officer", now=now,
     )  # fmt: skip
     return store.attach(told, registers.MINUTES.encode())
 

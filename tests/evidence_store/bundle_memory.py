@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,9 @@ def judged(files: Files | list[tuple[str, bytes]], key: str, **options: Any) -> 
     return bundle_verify._examined(Memory(files), Limits(), key, **options)[0]
 
 
-def judged_alone(files: Files | list[tuple[str, bytes]], key: str) -> dict[str, Any]:
+def judged_alone(
+    files: Files | list[tuple[str, bytes]], key: str, witnesses: Sequence[str] = ()
+) -> dict[str, Any]:
     """What the verifier that ships with the bundle says."""
 
     class Given:
@@ -50,7 +52,8 @@ def judged_alone(files: Files | list[tuple[str, bytes]], key: str) -> dict[str, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verify_one_file, "folder_entries", lambda path, report: iter(entries))
         patch.setattr(verify_one_file.os.path, "isdir", lambda path: True)
-        return dict(verify_one_file.verify("memory", key))
+        given = [verify_one_file.Witness(text) for text in witnesses]
+        return dict(verify_one_file.verify("memory", key, witnesses=given))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,18 +7,18 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collector.bundle_commands import bundle as bundle
+from collector.commands.bundle import bundle as bundle
+from collector.commands.privacy import disclose as disclose
+from collector.commands.privacy import erase as erase
+from collector.commands.privacy import verify_disclosure as verify_disclosure
+from collector.commands.register import registers_check as registers_check
+from collector.commands.register import registers_init as registers_init
+from collector.commands.store import store_check as store_check
+from collector.commands.store import store_stats as store_stats
 from collector.config import load as load_config
 from collector.console import say
 from collector.errors import ConfigError
-from collector.privacy_commands import disclose as disclose
-from collector.privacy_commands import erase as erase
-from collector.privacy_commands import verify_disclosure as verify_disclosure
-from collector.register_commands import registers_check as registers_check
-from collector.register_commands import registers_init as registers_init
 from collector.secrets import SecretRef
-from collector.store_commands import store_check as store_check
-from collector.store_commands import store_stats as store_stats
 
 if TYPE_CHECKING:
     from evidence_store.keychain import KeyChain

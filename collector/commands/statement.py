@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from collector.attachments import State, attachments, facts
 from collector.catalogue import Catalogues, Control, ControlKey, load_catalogues, load_mappings
+from collector.commands.period import moment
 from collector.config import Config
 from collector.console import say
 from collector.errors import ConfigError
 from collector.model import stamp
-from collector.period_commands import moment
 from collector.plugins import content_root, load
 from collector.predecessors import Predecessors, predecessors
 from collector.report.text import until, visible

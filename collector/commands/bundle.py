@@ -27,7 +27,7 @@ class UnauthenticatedError(AffidavitError):
 def bundle(arguments: Arguments) -> int:
     """A bundle for an auditor; its fingerprint and its head are printed."""
     from collector.bundling import Selection, make
-    from collector.period_commands import moment
+    from collector.commands.period import moment
     from collector.signing import bucket, signer
     from evidence_store.__main__ import since_text
     from evidence_store.bundles.build import qr_terminal
@@ -82,7 +82,7 @@ def run_in_bundle(arguments: Arguments) -> Iterator[BundleRun]:
             say(f"note: nobody has authenticated the signer {opened.fingerprint}; give the fingerprint with --key")
         number = arguments.run
         if arguments.as_of is not None:
-            from collector.period_commands import moment
+            from collector.commands.period import moment
 
             until = moment(arguments.as_of, end_of_day=True)
             older = [n for n in opened.runs() if (r := opened.run(n)).state == "complete" and r.opened_on <= until]

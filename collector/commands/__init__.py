@@ -181,7 +181,7 @@ def rerun(arguments: Arguments) -> int:
     from evidence_store.store import Store
 
     if is_bundle(arguments.path):
-        from collector.bundle_commands import run_in_bundle
+        from collector.commands.bundle import run_in_bundle
 
         with run_in_bundle(arguments) as sealed:
             outcome = perform(sealed, sealed_code=arguments.sealed_code, folders=arguments.checks)
@@ -230,7 +230,7 @@ def rerun(arguments: Arguments) -> int:
 
 def _run_as_of(store: Store, text: str) -> int:
     """Number of the newest complete run that was opened at or before a date (its end) or a moment."""
-    from collector.period_commands import moment
+    from collector.commands.period import moment
 
     until = moment(text, end_of_day=True)
     older = [run for run in store.runs() if run.state == "complete" and run.opened_on <= until]
@@ -271,38 +271,38 @@ def diff(arguments: Arguments) -> int:
 
 def attach(arguments: Arguments) -> int:
     """What a person states."""
-    from collector import statement_commands
+    from collector.commands import statement
 
     config = load_config(_existing(arguments.config))
-    return statement_commands.attach(arguments, lambda: _writable_store(config))
+    return statement.attach(arguments, lambda: _writable_store(config))
 
 
 def attachments(arguments: Arguments) -> int:
     """What people stated."""
-    from collector import statement_commands
+    from collector.commands import statement
 
-    return statement_commands.listing(arguments, load_config(_existing(arguments.config)))
+    return statement.listing(arguments, load_config(_existing(arguments.config)))
 
 
 def waive(arguments: Arguments) -> int:
     """An exception that is let stand."""
-    from collector import statement_commands
+    from collector.commands import statement
 
     config = load_config(_existing(arguments.config))
-    return statement_commands.waive(arguments, config, lambda: _writable_store(config))
+    return statement.waive(arguments, config, lambda: _writable_store(config))
 
 
 def controls(arguments: Arguments) -> int:
     """Controls and their older numbers."""
-    from collector import statement_commands
+    from collector.commands import statement
 
     config = load_config(_existing(arguments.config)) if arguments.config else None
-    return statement_commands.controls(arguments, config)
+    return statement.controls(arguments, config)
 
 
 def status(arguments: Arguments) -> int:
     """How the newest run stands now."""
-    from collector import statement_commands
+    from collector.commands import statement
     from collector.report import from_run
     from collector.sealing import outside
     from evidence_store.store import Store
@@ -316,36 +316,36 @@ def status(arguments: Arguments) -> int:
     )
     with Store.open(config.store.path) as store:
         data = from_run(store.run(), verification, key=store.fingerprint, notes=store.notes(), at=_at(arguments.as_of))
-    return statement_commands.status(arguments, data)
+    return statement.status(arguments, data)
 
 
 def _at(text: str | None) -> datetime:
     """The moment a report speaks of."""
-    from collector.period_commands import moment
+    from collector.commands.period import moment
 
     return moment(text, end_of_day=True) if text else datetime.now(UTC)
 
 
 def continuity(arguments: Arguments) -> int:
     """Every slot of a period."""
-    from collector import period_commands
+    from collector.commands import period
 
-    return period_commands.continuity(arguments, load_config(_existing(arguments.config)))
+    return period.continuity(arguments, load_config(_existing(arguments.config)))
 
 
 def observe(arguments: Arguments) -> int:
     """What an auditor may ask about a period."""
-    from collector import period_commands
+    from collector.commands import period
 
-    return period_commands.observe(arguments, load_config(_existing(arguments.config)))
+    return period.observe(arguments, load_config(_existing(arguments.config)))
 
 
 def pause(arguments: Arguments) -> int:
     """A pause, decided ahead."""
-    from collector import period_commands
+    from collector.commands import period
 
     config = load_config(_existing(arguments.config))
-    return period_commands.pause(arguments, lambda: _writable_store(config))
+    return period.pause(arguments, lambda: _writable_store(config))
 
 
 def checks(arguments: Arguments) -> int:
@@ -373,7 +373,7 @@ def checks(arguments: Arguments) -> int:
 
 def report(arguments: Arguments) -> int:
     """Verify a run, then show it."""
-    from collector.period_commands import moment, over_period
+    from collector.commands.period import moment, over_period
     from collector.predecessors import predecessors
     from collector.report import from_run, json_, page, terminal
     from collector.sealing import outside
