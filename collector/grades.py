@@ -8,21 +8,24 @@ from typing import Any
 MEANING = {
     "A": "confirmed by an independent count or source and attested from outside",
     "B": "complete and attested from outside, one source",
-    "C": "complete, nobody outside attests when",
+    "C": "complete, nobody outside attests when, or the organisation's own record",
     "D": "nothing concluded, or not proven complete",
 }
 """Each letter in a few words; docs/grades.md has them in full."""
+REGISTERS = "register."
+"""Datasets that the organisation writes itself begin with this."""
 UNPROVEN = "unproven"
 RECONCILED = frozenset({"count-reconciled", "independent-source"})
 
 
-def grade(finding: Mapping[str, Any], bases: Iterable[str], *, anchored: bool) -> tuple[str, str]:
+def grade(finding: Mapping[str, Any], bases: Iterable[str], *, anchored: bool, own: bool = False) -> tuple[str, str]:
     """The grade of a finding and why.
 
     Args:
         finding: a finding line.
         bases: completeness basis of each list it rests on.
         anchored: whether somebody outside attests when the run existed (time stamp or cosignature that verified).
+        own: whether all it rests on is what the organisation wrote into its own registers.
     """
     found = set(bases)
     if finding["outcome"] in ("UNKNOWN", "ERROR"):
@@ -31,6 +34,8 @@ def grade(finding: Mapping[str, Any], bases: Iterable[str], *, anchored: bool) -
         return "D", "nothing shows that the list it rests on is complete"
     if not finding["evidence"]:
         return "D", "no reply is on record for it"
+    if own:
+        return "C", "complete list, replies on record; the organisation's own record, which no system confirms"
     if not anchored:
         return "C", "complete list, replies on record; nobody outside attests when"
     if found <= RECONCILED:
@@ -58,7 +63,9 @@ def graded(
             for dataset in datasets.get(finding["check"], ())
             for basis in bases.get((dataset, finding["scope"])) or bases.get((dataset, "run"), [])
         ]
-        letter, reason = grade(finding, needed, anchored=anchored)
+        asked = [*datasets.get(finding["check"], ())]
+        own = bool(asked) and all(dataset.startswith(REGISTERS) for dataset in asked)
+        letter, reason = grade(finding, needed, anchored=anchored, own=own)
         rows.append({**finding, "grade": letter, "grade_reason": reason})
     return rows
 

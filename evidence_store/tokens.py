@@ -80,7 +80,10 @@ def _entries(leaves: Sequence[Leaf]) -> Iterator[dict[str, Any]]:
         if leaf.kind != ANCHOR:
             continue
         try:
-            for entry in leaf.predicate.get("anchors", []):
+            anchors = leaf.predicate.get("anchors", [])
+            if not isinstance(anchors, list):
+                raise TypeError("not a list")
+            for entry in anchors:
                 size, kind, sha256 = entry.get("checkpointSize"), entry["kind"], entry.get("sha256")
                 if kind == "tsr":
                     sound = layout.TOKEN_FILE.fullmatch(layout.token_name(size, entry["authority"]))

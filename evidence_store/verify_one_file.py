@@ -33,6 +33,7 @@ KINDS = {
     "genesis", "run-open", "run-close", "run-abort", "gap", "anchor", "waiver", "config-change", "schedule", "pause",
     "export", "attachment", "redaction", "key-transition", "key-revocation",
 }  # fmt: skip
+COPY_KINDS = ("folder", "git", "s3", "objectlock")
 LINE_LIMIT, CHUNK, ATTACHMENT_LIMIT = 16 << 20, 1 << 20, 64 << 20
 FILES_LIMIT, TOTAL_LIMIT, HELD_LIMIT, WITHHELD_LIMIT = 500_000, 64 << 30, 256 << 20, 10_000_000
 SKEW = timedelta(minutes=5)
@@ -1628,11 +1629,18 @@ class Check:
                 )
 
     def anchored(self, leaf):
-        for entry in leaf.predicate.get("anchors", []):
-            if entry["kind"] not in ("tsr", "cosig", "chain", "crl"):
+        anchors = leaf.predicate.get("anchors", [])
+        if not isinstance(anchors, list):
+            raise Fault("leaf %d names an anchor that cannot be one" % leaf.index)
+        for entry in anchors:
+            if entry["kind"] not in ("tsr", "cosig", "chain", "crl", *COPY_KINDS):
                 continue
             if type(entry["checkpointSize"]) is not int or not is_hex(entry["sha256"]):
                 raise Fault("leaf %d names an anchor that cannot be one" % leaf.index)
+            if entry["kind"] in COPY_KINDS:
+                if not re.fullmatch("[ -~]{1,256}", entry["where"]):
+                    raise Fault("leaf %d names an anchor that cannot be one" % leaf.index)
+                continue
             if entry["kind"] in ("chain", "crl"):
                 kind = "chain.pem" if entry["kind"] == "chain" else "crl"
                 name = "log/checkpoints/%s.%s" % (entry["sha256"], kind)

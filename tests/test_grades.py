@@ -46,3 +46,12 @@ def test_a_question_over_an_account_rests_on_all_its_regions() -> None:
     ]
     rows = graded([PASS, {**PASS, "scope": "aws"}, {**PASS, "scope": "run"}], populations, {"c": ["d"]}, anchored=True)
     assert [row["grade"] for row in rows] == ["B", "D", "D"]
+
+
+def test_what_the_organisation_wrote_itself_is_no_better_than_c() -> None:
+    finding = {"check": "c", "scope": "s", "outcome": "PASS", "evidence": [1]}
+    populations = [{"dataset": name, "scope": "s", "basis": "count-reconciled"} for name in ("register.a", "okta.users")]
+    for asked, letter in ((["register.a"], "C"), (["register.a", "okta.users"], "A"), (["okta.users"], "A")):
+        (row,) = graded([finding], populations, {"c": asked}, anchored=True)
+        assert row["grade"] == letter
+        assert ("own record" in row["grade_reason"]) == (letter == "C")
