@@ -1239,7 +1239,8 @@ class Check:
         for leaf in [None, *self.leaves]:
             if leaf is not None:
                 name = "log/checkpoints/%012d.note" % leaf.index
-                if leaf.index and leaf.index in notes and leaf.subject.get(name) != self.files[name].sha256:
+                named = leaf.subject.get(name)
+                if leaf.index and (named is None or (name in self.files and named != self.files[name].sha256)):
                     entry = "log/entries/%012d-%s.dsse.json" % (leaf.index, leaf.kind)
                     self.report(entry, "does not name the checkpoint it was written after")
                 tree.add(leaf_hash(leaf.data))

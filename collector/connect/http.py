@@ -392,7 +392,7 @@ class Http(Connection):
         return target._replace(fragment="").geturl()
 
     def _left_out(self, body: Any) -> bool:
-        """True where the vendor leaves an empty list out; a body that holds anything else is no list without records."""
+        """True where the vendor leaves an empty list out: a body that holds anything else is not one."""
         return dialect(self._site.kind).omits_empty and isinstance(body, Mapping) and body.keys() <= EMPTY
 
     @contextlib.contextmanager

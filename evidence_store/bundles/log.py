@@ -117,8 +117,8 @@ def _tree(check: Check, proof: form.Proof, leaves: list[Leaf]) -> None:
     tree.size, tree.hashes = proof.start, list(proof.frontier)
     for leaf in (None, *leaves):
         if leaf is not None:
-            if leaf.index in notes and leaf.index:
-                _follows(check, leaf, notes[leaf.index])
+            if leaf.index:
+                _follows(check, leaf)
             tree.add(merkle.leaf_hash(leaf.data))
         check.found.roots[tree.size] = tree.root()
         if tree.size in notes:
@@ -133,8 +133,10 @@ def _tree(check: Check, proof: form.Proof, leaves: list[Leaf]) -> None:
         check.report(form.PROOF, "has a consistency proof that does not hold")
 
 
-def _follows(check: Check, leaf: Leaf, name: str) -> None:
-    if leaf.statement.subject.get(layout.note_name(leaf.index)) != check.files[name].sha256:
+def _follows(check: Check, leaf: Leaf) -> None:
+    name = layout.note_name(leaf.index)
+    named = leaf.statement.subject.get(name)
+    if named is None or (name in check.files and named != check.files[name].sha256):
         check.report(form.entry_name(leaf.index, leaf.kind), "does not name the checkpoint it was written after")
 
 

@@ -96,7 +96,6 @@ def one_changed(dice: random.Random, files: dict[str, bytes]) -> tuple[str, dict
         statement = replace(statement, subject=subject if isinstance(subject, dict) else {})
     signers = [A, B] if name == handover else [A] if name < handover else [B]
     data = sign_statement(statement, signers)
-
     return name, refitted(files | {name: data}, B if handover in files else A)
 
 
