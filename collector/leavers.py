@@ -24,6 +24,8 @@ class Reply:
     operation: str
     received: str
     sha256: str
+    asked: tuple[str, ...]
+    """What was asked for by name: the values of its parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,14 @@ class Access:
     """How it is known whose it is."""
     check: str
     replies: tuple[Reply, ...]
+    """Every reply the finding rests on."""
+
+    def telling(self) -> tuple[Reply, ...]:
+        """The registers, and what was asked about the account by name; where nothing was, the last of its list."""
+        registers = tuple(reply for reply in self.replies if reply.operation.startswith("register:"))
+        others = tuple(reply for reply in self.replies if reply not in registers)
+        words = {word.strip(",;") for word in self.held.split()}
+        return registers + (tuple(reply for reply in others if words & set(reply.asked)) or others[-1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ class Leaver:
     def shared(self) -> tuple[Reply, ...]:
         """Replies that all of it rests on: the registers, where there are several accounts."""
         first, *rest = self.access
-        return tuple(reply for reply in first.replies if rest and all(reply in one.replies for one in rest))
+        return tuple(reply for reply in first.telling() if rest and all(reply in one.telling() for one in rest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +120,19 @@ def screen(shown: Leavers) -> str:
         when = f"left on {one.left}, {one.days} days before the collection" if one.left else "left, nobody wrote when"
         lines += ["", f"{one.person}  {when}"]
         shared = one.shared()
-        lines += [f"  {'':<24} {_told(reply)}" for reply in shared]
+        lines += [f"    {_told(reply)}" for reply in shared]
         for access in one.access:
-            lines.append(f"  {access.scope:<24} {access.held}")
-            lines.append(f"  {'':<24} matched: {access.how}")
-            lines += [f"  {'':<24} {_told(reply)}" for reply in access.replies if reply not in shared]
+            lines += [f"  {access.scope}: {access.held}", f"    matched: {access.how}"]
+            lines += [f"    {_told(reply)}" for reply in access.telling() if reply not in shared]
     if shown.asked:
-        lines += ["", f"{len(shown.people)} people, in {len(shown.asked)} places asked: {', '.join(shown.asked)}"]
+        how_many = "1 person" if len(shown.people) == 1 else f"{len(shown.people)} people"
+        lines += ["", f"{how_many}; places asked: {', '.join(shown.asked)}"]
     lines += [f"not known: {check} in {scope}: {reason}" for check, scope, reason in shown.unknown]
     return "\n".join(lines)
 
 
 def _told(reply: Reply) -> str:
-    return f"reply {reply.i}: {reply.operation} at {reply.received}, sha256 {reply.sha256[:16]}"
+    return f"reply {reply.i}: {reply.operation} at {reply.received}, sha256 {reply.sha256[:12]}"
 
 
 def _leaver(person: str, told: Iterable[tuple[re.Match[str], Access]]) -> Leaver:
@@ -134,5 +144,6 @@ def _leaver(person: str, told: Iterable[tuple[re.Match[str], Access]]) -> Leaver
 def _replies(numbers: Iterable[int], lines: Mapping[int, Mapping[str, Any]]) -> Iterable[Reply]:
     for number in numbers:
         line = lines[number]
-        if line.get("sha256"):
-            yield Reply(number, line["op"], line["received"], line["sha256"])
+        if line.get("sha256") and line["op"] != "register:git-log":  # tells of the file, not of the account
+            asked = tuple(str(value) for value in line["params"].values())
+            yield Reply(number, line["op"], line["received"], line["sha256"], asked)

@@ -1203,7 +1203,10 @@ class Check:
             return
         self.keys.take(leaf)
         if leaf.kind == "redaction":
-            for sha256 in leaf.predicate["objects"]:
+            named = leaf.predicate.get("objects")
+            if not isinstance(named, list) or not named or not all(map(is_hex, named)):
+                raise Fault("does not say what was erased")
+            for sha256 in named:
                 self.erased[sha256] = leaf.index
         if leaf.kind == "attachment" and "withdraws" not in leaf.predicate:
             one = leaf.predicate.get("object")

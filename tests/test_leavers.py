@@ -124,7 +124,7 @@ def test_three_live_accounts_of_one_leaver_stand_on_one_screen_with_their_replie
     assert f"the account {GONE} is ACTIVE with push" in told.out
     assert re.search(rf"the access key AK\w+ of {GONE} is active, never used", told.out)
     assert "ada-codes is a member of the organisation" in told.out
-    assert "1 people, in 3 places asked: " in told.out
+    assert "1 person; places asked: " in told.out
 
     document = json.loads(shown(office, "--json").out)
     (leaver,) = document["people"]
@@ -139,11 +139,14 @@ def test_three_live_accounts_of_one_leaver_stand_on_one_screen_with_their_replie
             one["check"]: b"".join(run.object(reply["sha256"]) for reply in one["replies"]) for one in leaver["access"]
         }
     for one in leaver["access"]:
+        told_of = 0
         for reply in one["replies"]:
             line = lines[reply["i"]]
             assert (line["op"], line["sha256"]) == (reply["operation"], reply["sha256"])
-            once = f"reply {reply['i']}: {reply['operation']} at {reply['received']}, sha256 {reply['sha256'][:16]}"
-            assert told.out.count(once) == 1
+            once = f"reply {reply['i']}: {reply['operation']} at {reply['received']}, sha256 {reply['sha256'][:12]}"
+            assert told.out.count(once) <= 1
+            told_of += once in told.out and reply["operation"] != "register:read"
+        assert told_of, f"no reply of the system stands beside {one['held']}"
     assert b'"factorType": "push"' in bodies["joins.okta.leavers"] or b'"push"' in bodies["joins.okta.leavers"]
     assert GONE.encode() in bodies["joins.aws.leavers-keys"]
     assert b"ada-codes" in bodies["joins.github.leavers"]
@@ -162,7 +165,11 @@ def finding(reason: str, outcome: str = "FAIL", check: str = "joins.kubernetes.l
 
 
 def sealed(*rows: dict[str, Any]) -> Any:
-    replies = [{"i": 1, "op": "a", "received": "t", "sha256": "s" * 64}, {"i": 2, "op": "b", "received": "t"}, {"i": 3}]
+    replies = [
+        {"i": 1, "op": "a", "received": "t", "sha256": "s" * 64, "params": {}},
+        {"i": 2, "op": "b", "received": "t", "sha256": None},
+        {"i": 3},
+    ]
     return SimpleNamespace(number=7, results=lambda: iter(rows), replies=lambda: iter(replies))
 
 

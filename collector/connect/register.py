@@ -186,10 +186,12 @@ def documents_in(folder: Path) -> Answer:
 def log_in(folder: Path, path: str) -> Answer:
     """The commit of the work tree, and the last one of the file with the id of its content; empty without git."""
     head = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+    if not head:
+        return Answer(0, b"{}", detail="not under git")
     told = _git(folder, "log", "-1", "--no-color", "--no-mailmap", "--format=%H%n%cI%n%an <%ae>", "--", path)
     blob = _git(folder, "rev-parse", "--verify", "--quiet", f"HEAD:./{path}")
-    if not head or not told or not blob or len(lines := told.split("\n")) != 3:
-        return Answer(0, b"{}", detail="not under git, or not in it yet")
+    if not told or not blob or len(lines := told.split("\n")) != 3:
+        return Answer(0, b"{}", detail="not in git yet")
     log = {"head": head, "blob": blob, "commit": lines[0], "committed": lines[1], "author": lines[2]}
     return Answer(0, json.dumps(log).encode())
 

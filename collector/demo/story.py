@@ -10,9 +10,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +23,7 @@ from collector.config import load as load_config
 from collector.console import Progress
 from collector.demo import registers
 from collector.errors import AffidavitError, ConfigError
-from collector.leavers import Access, leavers, screen
+from collector.leavers import leavers, screen
 from collector.model import Finding
 from collector.permissions import policy
 from collector.rerun import rerun
@@ -227,24 +226,14 @@ def _said(said: dict[tuple[str, str], set[str]], item: dict[str, str]) -> str:
 
 
 def _leavers(folder: Path) -> None:
-    """The screen of ``affidavit leavers``, shortened to the replies that speak of an account by name."""
+    """The screen of ``affidavit leavers``."""
     with Store.open(folder / "store") as store:
         run = store.run()
         shown = leavers(run)
-        asked = {line["i"]: line["params"] for line in run.replies()}
     if [len(one.access) for one in shown.people] != [2] or shown.unknown:
         raise StoryError(f"not one person with two ways in, but {shown.people}, {shown.unknown}", "report this")
-    people = (replace(one, access=tuple(_short(way, asked) for way in one.access)) for one in shown.people)
-    _step(4, "Who left and can still get in (with every reply: affidavit leavers):")
-    print(screen(replace(shown, people=tuple(people))))
-
-
-def _short(way: Access, asked: Mapping[int, Mapping[str, Any]]) -> Access:
-    """The account with the registers and with what was asked about it by name, or else with the last reply."""
-    read = [reply for reply in way.replies if reply.operation == "register:read"]
-    told = [reply for reply in way.replies if not reply.operation.startswith("register:")]
-    named = [reply for reply in told if {str(value) for value in asked[reply.i].values()} & set(way.held.split())]
-    return replace(way, replies=(*read, *(named or told[-1:])))
+    _step(4, "Who left and can still get in (affidavit leavers):")
+    print(screen(shown))
 
 
 def _seal_holds(folder: Path, fingerprint: str) -> None:

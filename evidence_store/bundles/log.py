@@ -13,7 +13,7 @@ from evidence_store.keychain import KeyChain
 from evidence_store.keys import PublicKey
 from evidence_store.log import GENESIS, REDACTION, Leaf, open_leaf
 from evidence_store.note import open_checkpoint, verifier_key
-from evidence_store.spelling import unb64
+from evidence_store.spelling import HEX256, unb64
 
 
 def check_log(check: Check) -> None:
@@ -73,7 +73,7 @@ def _keys(check: Check, proof: form.Proof, leaves: list[Leaf], apart: dict[str, 
                 raise ValueError("is a second genesis statement")
             check.chain.take(leaf)
             if leaf.kind == REDACTION:
-                check.found.erased |= dict.fromkeys(leaf.predicate["objects"], leaf.index)
+                check.found.erased |= dict.fromkeys(_erased(leaf), leaf.index)
             if (attached := attachments.object_of(leaf)) is not None:
                 check.found.attached[attached.sha256] = (name, attached.size)
     if check.chain is None:
@@ -85,6 +85,15 @@ def _keys(check: Check, proof: form.Proof, leaves: list[Leaf], apart: dict[str, 
     for name, content in ((form.VKEY, expected), (form.SIGNER, chain.current.pem().encode()), (form.ALLOWED, ssh)):
         if (data := check.content(name)) is not None and data != content:
             check.report(name, "is not what the leaves say")
+
+
+def _erased(leaf: Leaf) -> list[str]:
+    named = leaf.predicate.get("objects")
+    if not isinstance(named, list) or not named:
+        raise ValueError("does not say what was erased")
+    if not all(isinstance(sha256, str) and HEX256.fullmatch(sha256) for sha256 in named):
+        raise ValueError("does not say what was erased")
+    return named
 
 
 def _genesis(check: Check, proof: form.Proof, leaf: Leaf) -> None:

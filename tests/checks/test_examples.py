@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _strptime  # noqa: F401 - loaded before the hook is armed, as strptime loads it when first used
 import sys
 from collections import Counter
 from collections.abc import Iterator

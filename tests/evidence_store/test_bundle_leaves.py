@@ -29,8 +29,9 @@ from tests.evidence_store.vectors.tools import ORIGIN, A, B
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
 SEED = int(os.environ.get("FUZZ_SEED", "20261122"))
-IN_NODE = 60
-"""Cases that are also shown to the core of verify.html."""
+SOURCES = ("revoked-twice", "stated", "stated-and-erased", "cosigned", "handed-over", "redacted", "unordered")
+IN_NODE = max(40, CASES // 50)
+"""Cases of each that are also shown to the core of verify.html."""
 ODD = (
     None, True, False, 0, 1, -1, 7, 1.5, 2**53, "", "x", "0" * 64, "A" * 44, [], {}, [[]], "2026-02-01T00:00:05.000Z",
     "2026-02-30T00:00:00.000Z", "run-close", {"sha256": "0" * 64, "size": 1},
@@ -99,12 +100,15 @@ def one_changed(dice: random.Random, files: dict[str, bytes]) -> tuple[str, dict
     return name, refitted(files | {name: data}, B if handover in files else A)
 
 
-@pytest.mark.parametrize("source", ["revoked-twice", "stated", "stated-and-erased", "cosigned", "handed-over"])
+@pytest.mark.parametrize("source", SOURCES)
 def test_whatever_a_leaf_says_the_verifiers_agree(vector_folder: Path, ram: Path, source: str) -> None:
     files = load(vector_folder / source)
-    key, witnesses = (A.keyid if source not in ("revoked-twice", "handed-over") else B.keyid), source in ("revoked-twice", "cosigned")
+    key, witnesses = (
+        (A.keyid if source not in ("revoked-twice", "handed-over") else B.keyid),
+        source in ("revoked-twice", "cosigned"),
+    )
     verdicts: list[tuple[int, str, bool, str]] = []
-    for case in range(max(CASES // 4, IN_NODE)):
+    for case in range(max(CASES // len(SOURCES), IN_NODE)):
         dice = random.Random(f"{SEED}/{source}/{case}")
         try:
             name, altered = one_changed(dice, files)
