@@ -2,8 +2,8 @@
 
 ``python benchmarks/store.py [--runs 365] [--pages 100] [--results 20] [--unordered] [--big]``. The year is that of the
 issue: 10,000 records of 860 bytes in pages of 100, 1 % of them change a day, and each reply names the request it
-answers. ``--big`` verifies a store of 10 GB of bodies as well, and prints the memory that took. ``--unordered`` measures
-a month of the same records in another order each day, and nothing else.
+answers. ``--big`` verifies a store of 10 GB of bodies as well, and prints the memory that took. ``--unordered``
+measures a month of the same records in another order each day, and nothing else.
 """
 
 from __future__ import annotations

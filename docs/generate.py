@@ -84,8 +84,8 @@ def coverage_page() -> str:
             rows[row.key].append(row)
     text = [
         MARK + "# Coverage\n",
-        "What the checks of this release can show of each control, if they pass: how many checks by source, and the most",
-        "that any of them shows. *Operation* is over a period; *supports* alone makes nothing met. Rows of background",
+        "What the checks of this release can show of each control, if they pass: how many checks by source, and the",
+        "most that any of them shows. *Operation* is over a period; *supports* alone makes nothing met. Rows of background",
         "are not counted. The last column is what no system shows; each mapping row names more of it.\n",
     ]
     for framework, edition, title, wanted in PARTS:
@@ -97,19 +97,19 @@ def coverage_page() -> str:
         operating = sum(STRENGTHS[best[control.key]] == "demonstrates_operation" for control in controls)
         text += [
             f"## {title}\n",
-            f"{len(controls)} controls, of which {len(can)} can be evidenced by systems at all: **{len(shown)}** have at "
-            f"least one row, **{strong}** show design, implementation or operation, **{operating}** show operation.\n",
+            f"{len(controls)} controls, of which {len(can)} can be evidenced by systems at all: **{len(shown)}** have "
+            f"at least one row, **{strong}** show design, implementation or operation, **{operating}** show operation.\n",
             "| control | title | at most | checks by source | remains for people |",
             "|---|---|---|---|---|",
         ]
         for control in controls:
-            kinds = Counter(library.sources[library.checks[row.check].datasets[0]].connection for row in rows[control.key])
+            checks = [library.checks[row.check] for row in rows[control.key]]
+            kinds = Counter(library.sources[check.datasets[0]].connection for check in checks)
             by_source = ", ".join(f"{kind} {number}" for kind, number in sorted(kinds.items()))
             most = SHORT.get(STRENGTHS[best[control.key]], "")
             none = "no system shows it" if control.api_evidence == "none" else "nothing yet"
-            text.append(
-                f"| {control.id} | {control.title} | {most or none} | {by_source} | {control.documents or control.ask} |"
-            )
+            people = control.documents or control.ask
+            text.append(f"| {control.id} | {control.title} | {most or none} | {by_source} | {people} |")
         text.append("")
     return "\n".join(text)
 

@@ -1193,7 +1193,9 @@ class Check:
                 facts = {"origin": self.origin, "key": {"scheme": key.scheme, "spki": said["key"]["spki"]}}
                 if leaf.kind != "genesis" or any(said[name] != value for name, value in facts.items()):
                     raise ValueError("other fields")
-                self.policy = dict(said["policy"])
+                if not isinstance(said["policy"], dict):
+                    raise ValueError("no policy")
+                self.policy = said["policy"]
             except (ValueError, KeyError, TypeError):
                 raise Fault("is not the genesis statement of this log") from None
             self.keys = Keys(key)
@@ -1493,7 +1495,7 @@ class Check:
         folder = "data/runs/%08d/" % number
         if folder + "plan.json" not in self.files:
             self.report(folder + "plan.json", "is missing")
-        elif self.files[folder + "plan.json"].sha256 != opening.subject["plan.json"]:
+        elif {self.files[folder + "plan.json"].sha256} != {opening.subject["plan.json"], ending.subject.get("plan.json")}:
             self.report(folder + "plan.json", "is not what was sealed")
         fields_left_out = any(REDACTED.fullmatch(name) or name.endswith("/spans.ndjson") for name in self.files)
         for kind in STREAMS:

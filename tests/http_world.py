@@ -312,6 +312,7 @@ class OktaWorld(HttpWorld):
         self.factors: dict[str, list[dict[str, Any]]] = {}
         self.roles: dict[str, list[dict[str, Any]]] = {}
         self.groups: list[dict[str, Any]] = []
+        self.built_in: list[dict[str, Any]] = []
         self.group_roles: dict[str, list[dict[str, Any]]] = {}
         self.apps: list[dict[str, Any]] = []
         self.app_users: dict[str, list[dict[str, Any]]] = {}
@@ -343,7 +344,7 @@ class OktaWorld(HttpWorld):
         self.route("/api/v1/users/{userId}/factors", lookup(self.factors, "userId"))
         self.route("/api/v1/users/{userId}/roles", lookup(self.roles, "userId"))
         self.route("/api/v1/iam/assignees/users", self._assignees)
-        self.paged("/api/v1/groups", lambda request: Reply(body=self.groups))
+        self.paged("/api/v1/groups", lambda request: Reply(body=self._groups(request)))
         self.route("/api/v1/groups/{groupId}/roles", lookup(self.group_roles, "groupId"))
         self.paged("/api/v1/apps", lambda request: Reply(body=self._filtered(self.apps, request)))
         self.paged("/api/v1/apps/{appId}/users", lookup(self.app_users, "appId"))
@@ -354,6 +355,9 @@ class OktaWorld(HttpWorld):
             self.paged(path, lambda request, path=path: Reply(body=self.lists[path]), size=1000 if whole else 2)
         for path in ("/api/v1/threats/configuration", "/api/v1/org/privacy/oktaSupport"):
             self.route(path, lambda request, path=path: Reply(body=self.single[path]))
+
+    def _groups(self, request: Request) -> list[dict[str, Any]]:
+        return self.built_in if request.query.get("filter") == 'type eq "BUILT_IN"' else self.groups
 
     def _me(self, request: Request) -> Reply:
         if request.query["{id}"] == "me" and self.me:

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.commands.period import of_store, over_period
 from collector.config import load as load_config
 from collector.continuity import Calendar, State, calendar, commitment, committed
 from collector.errors import ConfigError
 from collector.model import stamp
-from collector.commands.period import of_store, over_period
 from evidence_store.keys import FileSigner, create_key_file, load_key_file
 from evidence_store.store import Store
 from evidence_store.verify import verify_store
@@ -131,8 +131,8 @@ daemon: {schedules: [{name: nightly, cron: "15 2 * * *"}]}
 
 @pytest.mark.parametrize(("text", "words"), [("tomorrow", "is not a date"), ("2026-13-01", "is not a date")])
 def test_a_wrong_date_is_named(text: str, words: str) -> None:
-    from collector.errors import ConfigError
     from collector.commands.period import moment
+    from collector.errors import ConfigError
 
     with pytest.raises(ConfigError, match=words):
         moment(text)

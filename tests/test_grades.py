@@ -50,7 +50,8 @@ def test_a_question_over_an_account_rests_on_all_its_regions() -> None:
 
 def test_what_the_organisation_wrote_itself_is_no_better_than_c() -> None:
     finding = {"check": "c", "scope": "s", "outcome": "PASS", "evidence": [1]}
-    populations = [{"dataset": name, "scope": "s", "basis": "count-reconciled"} for name in ("register.a", "okta.users")]
+    both = ("register.a", "okta.users")
+    populations = [{"dataset": name, "scope": "s", "basis": "count-reconciled"} for name in both]
     for asked, letter in ((["register.a"], "C"), (["register.a", "okta.users"], "A"), (["okta.users"], "A")):
         (row,) = graded([finding], populations, {"c": asked}, anchored=True)
         assert row["grade"] == letter

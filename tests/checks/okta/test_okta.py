@@ -58,6 +58,7 @@ KEYS = {
     "okta.support-access": ["support-access"],
     "okta.system-log": ["u0", "u1", "u2"],
     "okta.threat-insight": ["threat-insight"],
+    "okta.user-counts": ["00gE"],
     "okta.users": ["00u1", "00u2", "00u3", "00u4", "00u5"],
 }
 WHOLE = ("okta.api-tokens", "okta.authenticators")
