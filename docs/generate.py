@@ -85,8 +85,8 @@ def coverage_page() -> str:
     text = [
         MARK + "# Coverage\n",
         "What the checks of this release can show of each control, if they pass: how many checks by source, and the",
-        "most that any of them shows. *Operation* is over a period; *supports* alone makes nothing met. Rows of background",
-        "are not counted. The last column is what no system shows; each mapping row names more of it.\n",
+        "most that any of them shows. *Operation* is over a period; *supports* alone makes nothing met. Rows of",
+        "background are not counted. The last column is what no system shows; each mapping row names more of it.\n",
     ]
     for framework, edition, title, wanted in PARTS:
         controls = [control for control in catalogues.all[framework, edition].controls if wanted(control)]

@@ -64,14 +64,14 @@ NOBODY = {
 """A refusal that is the answer, and on which no check rests."""
 
 RECONCILED = {
-    "aws.acm.certificates", "aws.cloudtrail.trails", "aws.ec2.instances", "aws.ec2.security-groups", "aws.ec2.volumes",
-    "aws.ec2.vpcs", "aws.elbv2.load-balancers", "aws.iam.access-keys", "aws.iam.account-summary",
-    "aws.iam.credential-report", "aws.iam.groups", "aws.iam.policies", "aws.iam.roles", "aws.iam.users", "aws.kms.keys",
-    "aws.lambda.functions", "aws.rds.instances", "aws.s3.buckets", "entra.registrations", "entra.users",
-    "github.repositories", "google-workspace.groups", "google-workspace.role-assignments", "google-workspace.users",
-    "keycloak.users", "okta.users", "kubernetes.cluster-role-bindings", "kubernetes.cluster-roles",
-    "kubernetes.namespaces", "kubernetes.network-policies", "kubernetes.nodes", "kubernetes.pods", "kubernetes.role-bindings",
-    "kubernetes.service-accounts", "register.joiners", "register.leavers",
+    "aws.acm.certificates", "aws.cloudtrail.trails", "aws.ec2.instances", "aws.ec2.security-groups",
+    "aws.ec2.volumes", "aws.ec2.vpcs", "aws.elbv2.load-balancers", "aws.iam.access-keys", "aws.iam.account-summary",
+    "aws.iam.credential-report", "aws.iam.groups", "aws.iam.policies", "aws.iam.roles", "aws.iam.users",
+    "aws.kms.keys", "aws.lambda.functions", "aws.rds.instances", "aws.s3.buckets", "entra.registrations",
+    "entra.users", "github.repositories", "google-workspace.groups", "google-workspace.role-assignments",
+    "google-workspace.users", "keycloak.users", "kubernetes.cluster-role-bindings", "kubernetes.cluster-roles",
+    "kubernetes.namespaces", "kubernetes.network-policies", "kubernetes.nodes", "kubernetes.pods",
+    "kubernetes.role-bindings", "kubernetes.service-accounts", "okta.users", "register.joiners", "register.leavers",
 }  # fmt: skip
 """Datasets that a second reply speaks of. A list of any other that is empty, or short of whole records, while its
 pages are whole and say that they are the last, cannot be told from a true one: that needs another witness."""
