@@ -98,7 +98,8 @@ def coverage_page() -> str:
         text += [
             f"## {title}\n",
             f"{len(controls)} controls, of which {len(can)} can be evidenced by systems at all: **{len(shown)}** have "
-            f"at least one row, **{strong}** show design, implementation or operation, **{operating}** show operation.\n",
+            f"at least one row, **{strong}** show design, implementation or operation, **{operating}** show "
+            "operation.\n",
             "| control | title | at most | checks by source | remains for people |",
             "|---|---|---|---|---|",
         ]
