@@ -1479,7 +1479,8 @@ class Check:
         if opening is None or ending is not None or number != last:
             raise Fault("ends a run that is not open")
         self.runs[number] = (opening, leaf)
-        if leaf.predicate.get("openIndex") != opening.index:
+        place = leaf.predicate.get("openIndex")
+        if type(place) is not int or place != opening.index:
             raise Fault("ends a run opened by another leaf")
         plan = opening.subject["plan.json"]
         if (
@@ -1495,7 +1496,7 @@ class Check:
         folder = "data/runs/%08d/" % number
         if folder + "plan.json" not in self.files:
             self.report(folder + "plan.json", "is missing")
-        elif {self.files[folder + "plan.json"].sha256} != {opening.subject["plan.json"], ending.subject.get("plan.json")}:
+        elif any(one.subject.get("plan.json") != self.files[folder + "plan.json"].sha256 for one in (opening, ending)):
             self.report(folder + "plan.json", "is not what was sealed")
         fields_left_out = any(REDACTED.fullmatch(name) or name.endswith("/spans.ndjson") for name in self.files)
         for kind in STREAMS:
@@ -1514,10 +1515,14 @@ class Check:
             raise Fault(stream.problem)
         if not isinstance(facts, dict):
             raise Fault("is not described by its leaf")
-        if (stream.tree.root().hex(), stream.tree.size) != (facts.get("root"), facts.get("leaves")):
+        if type(facts.get("leaves")) is not int or type(facts.get("size")) is not int:
+            raise Fault("is not described by its leaf")
+        if (stream.tree.root().hex(), stream.tree.size) != (facts.get("root"), facts["leaves"]):
             raise Fault("is not the root over the leaves")
         file = self.files[name]
         if kind == "spans.ndjson":
+            if not stream.withheld and file.size != facts["size"]:
+                raise Fault("is not what was sealed")
             beside = self.files.get(name.replace("spans.", "manifest."))
             shown = set(beside.stream.withheld) if beside is not None and beside.stream is not None else set()
             if len(set(stream.replies)) != len(stream.replies) or not shown.issuperset(stream.replies):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,12 @@ REPORT = (
     "cert_1_last_rotated,cert_2_active,cert_2_last_rotated"
 )
 """Columns of the credential report, as the IAM user guide lists them."""
+
+CONFIG_ITEM = {
+    "resourceId": "i-1", "resourceName": "", "resourceType": "AWS::EC2::Instance", "arn": "arn:aws:ec2:::instance/i-1",
+    "configurationItemCaptureTime": "2026-01-01T00:00:00.000Z", "configurationItemStatus": "OK",
+}  # fmt: skip
+"""A line that answers a query of AWS Config, as its developer guide shows them: a text of JSON."""
 
 
 class Map(dict[str, Any]):
@@ -87,6 +94,8 @@ class FullAws:
                 "ReportFormat": "text/csv",
                 "GeneratedTime": "2026-01-01T00:00:00Z",
             }
+        if name == "SelectResourceConfig":
+            return {"Results": [json.dumps(CONFIG_ITEM)]}
         return self._value(model.output_shape, ())
 
     def _value(self, shape: Any, above: tuple[str, ...]) -> Any:

@@ -52,7 +52,7 @@ def test_the_story_holds(told: tuple[Said, Path]) -> None:
 def test_the_story_names_who_left_and_can_still_get_in(told: tuple[Said, Path]) -> None:
     screen = told[0].out.partition("4. Who left")[2].partition("\n5. ")[0]
     assert re.findall(r"^(p-\S+)  left on \S+, (\d+) days before", screen, re.MULTILINE) == [(registers.GONE, "23")]
-    ways = re.findall(r"^  demo +(.+)\n +matched: (.+)\n((?: +reply .+\n)+)", screen, re.MULTILINE)
+    ways = re.findall(r"^  demo: (.+)\n +matched: (.+)\n((?: +reply .+\n)+)", screen, re.MULTILINE)
     assert [(held.split(" ")[1], how) for held, how, _ in ways] == [
         ("IAM", "declared in identities.csv"), ("access", "declared in identities.csv"),
     ]  # fmt: skip

@@ -63,7 +63,7 @@ def _members_are_shown(directory: Ldap, groups: list[Row]) -> None:
     for group in groups:
         if group["objectSid"] == ["S-1-5-32-544"]:
             below = f"(memberOf:{IN_CHAIN}:={escaped(group['dn'])})"
-            if next(iter(directory.entries(below, attributes=("objectSid",))), None) is None:
+            if not list(directory.entries(below, attributes=("objectSid",))):  # read to its end, as any list is
                 reason = f"no member of {group['dn']} is found, and it has one always: memberOf may not be read"
                 raise Unavailable(GapKind.DENIED, reason, "active-directory:search")
 

@@ -77,7 +77,8 @@ def _tell(check: Check, leaf: Leaf, last: int | None) -> int | None:
     if current is None or current.ending is not None or number != current.number:
         raise ValueError("ends a run that is not open")
     current.ending = leaf
-    if leaf.predicate.get("openIndex") != current.opening.index:
+    place = leaf.predicate.get("openIndex")
+    if type(place) is not int or place != current.opening.index:
         raise ValueError("ends a run opened by another leaf")
     subject, plan = leaf.statement.subject, current.opening.statement.subject[layout.PLAN]
     if (layout.PACK not in subject and leaf.kind == RUN_CLOSE) or subject.get(layout.PLAN, plan) != plan:
@@ -106,10 +107,14 @@ def _run(check: Check, run: Run, withheld: dict[str, int]) -> None:
                 raise ValueError(summary.problem)
             if not isinstance(facts, dict):
                 raise ValueError("is not described by its leaf")
-            if (summary.root, summary.count) != (facts.get("root"), facts.get("leaves")):
+            if any(type(facts.get(name)) is not int for name in ("leaves", "size")):
+                raise ValueError("is not described by its leaf")
+            if (summary.root, summary.count) != (facts.get("root"), facts["leaves"]):
                 raise ValueError("is not the root over the leaves")
             file = check.files[name]
             if stream == SPANS:
+                if not summary.withheld and file.size != facts["size"]:
+                    raise ValueError("is not what was sealed")
                 _beside(summary, check.files.get(form.run_file(run.number, layout.MANIFEST)))
             elif not summary.withheld and (file.sha256, file.size) != (run.subject.get(stream), facts.get("size")):
                 raise ValueError("is not what was sealed")

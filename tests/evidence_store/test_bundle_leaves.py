@@ -55,6 +55,8 @@ def changed(dice: random.Random, value: Any) -> Any:
             [[*value, value[place]], value[:place] + value[place + 1 :],
              [*value[:place], changed(dice, value[place]), *value[place + 1 :]]]
         )  # fmt: skip
+    if type(value) is int and dice.random() < 0.15:
+        return float(value)
     if type(value) is int and dice.random() < 0.6:
         return value + dice.choice([-1, 1, 1000])
     if isinstance(value, str) and value and dice.random() < 0.5:

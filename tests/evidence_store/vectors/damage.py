@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence_store.bundles import format as form
-from evidence_store.dsse import Statement
+from evidence_store.dsse import Statement, open_envelope, open_statement, sign_statement
 from evidence_store.redaction import spans_of
 from evidence_store.spans import shown_span
 from evidence_store.store import Store
@@ -38,6 +38,7 @@ def damaged(folder: Path, work: Path) -> Iterator[Vector]:
     yield from fields(folder, work)
     yield from attachments(folder)
     yield from lists(folder, work)
+    yield from odd_leaves(folder)
 
 
 def insider(
@@ -239,3 +240,42 @@ def lists(folder: Path, work: Path) -> Iterator[Vector]:
         NOT_VERIFIED,
     )
     yield insider(folder, "unordered-records-beside", "unordered", lambda made: add_object(made, records), NOT_VERIFIED)
+
+
+def odd_leaves(folder: Path) -> Iterator[Vector]:
+    """Leaves that are signed as they must be and say what no writer of ours says."""
+
+    def says(**facts: object) -> Callable[[Statement], Statement]:
+        return lambda said: replace(said, predicate={**said.predicate, **facts})
+
+    def unnamed(part: str) -> Callable[[Statement], Statement]:
+        return lambda said: replace(said, subject={n: d for n, d in said.subject.items() if part not in n})
+
+    cases: tuple[tuple[str, str, str, Callable[[Statement], Statement]], ...] = (
+        ("policy-that-is-a-list", "plain", "genesis", says(policy=[])),
+        ("policy-of-another-release", "plain", "genesis", says(policy={"timestamp": {"must": True}})),
+        ("gap-on-a-30th-of-february", "plain", "gap", says(recordedOn="2026-02-30T00:00:00.000Z")),
+        ("gap-after-no-checkpoint", "plain", "gap", unnamed("log/checkpoints")),
+        ("run-ended-without-its-plan", "plain", "run-close", unnamed("plan.json")),
+        ("anchors-that-are-words", "cosigned", "anchor", says(anchors=["run-close"])),
+        ("anchors-that-are-no-list", "cosigned", "anchor", says(anchors={})),
+        (
+            "anchor-nowhere",
+            "cosigned",
+            "anchor",
+            says(anchors=[{"checkpointSize": 6, "kind": "folder", "where": "", "sha256": "0" * 64}]),
+        ),
+    )
+    for name, source, kind, change in cases:
+        made = Path(shutil.copytree(folder / source, folder / name))
+        rewrite(made, kind, change, A)
+        yield Vector(name, NOT_VERIFIED, by=SOME)
+    for name, objects in (("erasure-of-nothing", []), ("erasure-of-words", ["all"]), ("erasure-without-list", None)):
+        made = Path(shutil.copytree(folder / "erased-later", folder / name))
+        (leaf,) = made.glob("keys/leaves/*-redaction.*")
+        said = open_statement(open_envelope(leaf.read_bytes()).payload)
+        kept = {field: value for field, value in said.predicate.items() if field != "objects"}
+        told = kept if objects is None else {**kept, "objects": objects}
+        leaf.write_bytes(sign_statement(replace(said, predicate=told), [A]))
+        reseal(made)
+        yield Vector(name, NOT_VERIFIED, by=SOME)
