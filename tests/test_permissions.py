@@ -13,7 +13,9 @@ from collector import plugins
 from collector.config import load as load_config
 from collector.permissions import policy
 
-READ_ONLY = re.compile(r"[a-z0-9-]+:(Get|List|Describe|BatchGet|GenerateCredentialReport|Head|SelectResourceConfig)[A-Za-z]*")
+READ_ONLY = re.compile(
+    r"[a-z0-9-]+:(Get|List|Describe|BatchGet|GenerateCredentialReport|Head|SelectResourceConfig)[A-Za-z]*"
+)
 EXAMPLE = Path(__file__).parent.parent / "config.example.yaml"
 
 
