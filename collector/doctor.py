@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import tempfile
 import threading
@@ -48,6 +49,11 @@ WRITES = (
     "organizations:LeaveOrganization",
 )
 """Rights nobody needs to collect evidence: each one held is worth a warning."""
+
+CHANGES = re.compile(
+    r"write|manage(?!ment)|create|delete|update|impersonat|full_control|realm-admin|\.user\.security$", re.IGNORECASE
+)
+"""Words in a scope or role of an API that allow a change."""
 
 SLOW_CLOCK_S = 5
 FREE_MB = 500
@@ -169,6 +175,8 @@ def _connections(bench: Workbench, plan: Plan) -> Iterator[Line]:
             yield from _identity(shard, ledgers.get(shard.task))
             if shard.task.dataset == IDENTITY["aws"] and not shard.population.gap:
                 yield from _rights(bench, plan, shard, opener)
+        for task in {task.account_scope: task for task in plan.tasks}.values():
+            yield from _token_rights(bench, plan, task, opener)
 
 
 def _identity(shard: Shard, ledger: _Looked | None) -> Iterator[Line]:
@@ -215,6 +223,28 @@ def _rights(bench: Workbench, plan: Plan, shard: Shard, opener: opening.Opener) 
         yield Line(
             "ok", f"{where}: allowed all {len(needed)} actions it needs, and none of {len(WRITES)} that change things"
         )
+
+
+def _token_rights(bench: Workbench, plan: Plan, task: Task, opener: opening.Opener) -> Iterator[Line]:
+    """What the token of a REST API allows by its own words, against what the plan needs."""
+    from collector.connect.http import Http
+
+    try:
+        connection = opener(task, LiveWire(task, _Looked()))
+    except (AffidavitError, Unavailable):
+        return  # told where it is asked who it is, or by the run
+    if not isinstance(connection, Http) or not (granted := connection.granted()):
+        return
+    where = task.connection
+    needed = set(policy(plan, bench.library)[plan.place(task.connection).kind])
+    if held := sorted(right for right in granted if CHANGES.search(right)):
+        told = f"{where}: its token allows to change things: {', '.join(held[:5])}"
+        yield Line("warning", told, "take them away: reading is all it does")
+    if missing := sorted(needed - granted):
+        told = f"{where}: its token does not name {', '.join(missing[:5])}"
+        yield Line("warning", told, "grant what affidavit plan --permissions prints, unless a wider right covers it")
+    if not held and not missing:
+        yield Line("ok", f"{where}: its token names all {len(needed)} rights it needs, and none that changes things")
 
 
 def _simulate(connection: Any, arn: str, actions: list[str]) -> dict[str, str]:

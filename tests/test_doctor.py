@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from collector.doctor import WRITES, Line, _principal, _simulate, examine
 from collector.errors import ConfigError
 from collector.model import GapKind, Unavailable
 from evidence_store.keys import create_key_file, load_key_file
+from tests.http_world import OktaWorld, worlds
 from tests.worlds import AwsWorld
 
 CONFIG = """version: 1
@@ -109,3 +113,38 @@ def test_a_refused_simulation_is_no_proof(aws_world: AwsWorld, tmp_path: Path, m
     told = {line.state: line.what for line in look(tmp_path, aws_world.endpoint) if "prod: " in line.what}
     assert "not allowed: acm:ListCertificates" in told["problem"]
     assert "holds rights to change things: iam:CreateUser" in told["warning"]
+
+
+@pytest.mark.parametrize(
+    ("claims", "state", "told"),
+    [
+        ({"scp": ["okta.users.read"]}, "ok", "names all 1 rights it needs, and none that changes things"),
+        ({"scp": "okta.users.read okta.users.manage"}, "warning", "allows to change things: okta.users.manage"),
+        ({"scope": "okta.groups.read"}, "warning", "does not name okta.users.read"),
+        ({"roles": ["User.ReadWrite.All", "okta.users.read"]}, "warning", "change things: User.ReadWrite.All"),
+        ({"resource_access": {"realm-management": {"roles": ["manage-users"]}}}, "warning", "things: manage-users"),
+    ],
+)
+def test_what_a_token_allows_by_its_own_words_is_told(
+    tmp_path: Path, claims: dict[str, Any], state: str, told: str
+) -> None:
+    for world in worlds(OktaWorld, tmp_path):
+        body = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+        world.token = f"e30.{body}.sig"
+        (tmp_path / "token").touch(mode=0o600)
+        (tmp_path / "token").write_text(world.token)
+        for name in ("pass",):
+            (tmp_path / name).touch(mode=0o600)
+            (tmp_path / name).write_text("for this test only")
+        create_key_file(tmp_path / "key", b"for this test only")
+        (tmp_path / "config.yaml").write_text(
+            "version: 1\norganisation: Test\nstore: {path: store, origin: test.example.org/doctor}\n"
+            "key: {file: key, passphrase: file:pass}\n"
+            f"connections: [{{name: acme, kind: okta, base_url: '{world.origin}', token: file:token}}]\n"
+        )
+        bench = running.prepare(load_config(tmp_path / "config.yaml"))
+        only = {one.id: one for one in bench.library.checks.values() if one.datasets == ("okta.users",)}
+        bench = replace(bench, library=replace(bench.library, checks=only))
+        lines = list(examine(bench, lambda: load_key_file(tmp_path / "key", b"for this test only")))
+    assert any(line.state == state and told in line.what for line in lines), lines
+    assert world.token not in "".join(map(str, lines))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import re
 import time
@@ -289,6 +290,20 @@ class Http(Connection):
             return found
 
         return self.defer(ask)
+
+    def granted(self) -> frozenset[str]:
+        """The rights that the token names itself; none where it is no JSON Web Token, or could not be fetched.
+
+        Unverified: it is our own, and only looked at before a run.
+        """
+        if self._site.credential is None:
+            return frozenset()
+        try:
+            held = self._site.credential.headers().get("Authorization", "")
+            claims = orjson.loads(base64.urlsafe_b64decode(held.split(".")[1] + "=="))
+            return frozenset(_rights(claims))
+        except (NoCredentialError, IndexError, ValueError, AttributeError, TypeError):
+            return frozenset()
 
     def now(self) -> datetime:
         """The time of asking, on record, so that a replay asks for the same period."""
@@ -592,3 +607,12 @@ def _cause(error: BaseException) -> str:
         error = inner
     text = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or ""
     return f"{type(error).__name__}: {text}" if text else f"the connection broke off ({type(error).__name__})"
+
+
+def _rights(claims: Mapping[str, Any]) -> Iterator[str]:
+    """What a token allows, as Okta, Microsoft and Keycloak write it into its claims."""
+    for name in ("scp", "scope", "roles"):
+        value = claims.get(name, [])
+        yield from value.split() if isinstance(value, str) else map(str, value)
+    for client in claims.get("resource_access", {}).values():
+        yield from map(str, client.get("roles", []))
