@@ -96,7 +96,7 @@ class KeyChain:
         try:
             key = PublicKey.from_pem(leaf.predicate["newKey"]["pem"])
             expected = transition_facts(self.current, key, leaf.index, leaf.predicate["reason"])
-            if not same_facts(leaf, expected):
+            if not same_facts(leaf, expected) or type(leaf.predicate["fromIndex"]) is not int:
                 raise ValueError("other fields")
         except (KeyError, TypeError, ValueError, AttributeError, VerificationError) as error:
             raise TamperedError(

@@ -541,7 +541,7 @@ class Keys:
                     "oldKey": current.fingerprint, "newKey": {"scheme": new.scheme, "pem": new.pem()},
                     "fromIndex": leaf.index + 1, "reason": said["reason"],
                 }  # fmt: skip
-                if said != facts or not isinstance(said["reason"], str):
+                if said != facts or not isinstance(said["reason"], str) or type(said["fromIndex"]) is not int:
                     raise ValueError("other fields")
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise Fault("is no transition from %s" % current.fingerprint) from None
