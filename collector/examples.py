@@ -69,6 +69,8 @@ def parse(files: Mapping[str, bytes], checks: Mapping[str, Check], *, only_known
         ConfigError: a file is malformed, or an example names a check or a dataset that does not exist.
     """
     for name in sorted(files):
+        if only_known and not any(check_id.encode() in files[name] for check_id in checks):
+            continue
         try:
             document = yaml.load(files[name].decode("utf8"), _Loader)  # noqa: S506 - a safe loader
             for check_id, examples in document.items():

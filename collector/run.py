@@ -175,7 +175,9 @@ def _collect_and_judge(
     with ThreadPoolExecutor(workers, thread_name_prefix="ask") as pool:
         opener = opening.live(bench.config, pool=pool, stop=stop)
         shards = collect(plan.tasks, sources, wire, opener, folder, workers=workers, stop=stop, progress=progress)
-    return conclude(plan, shards, bench.catalogues, bench.mappings, parse(library.examples, library.checks))
+    planned = {check.id: check for check in plan.checks}
+    examples = parse(library.examples, planned, only_known=True)
+    return conclude(plan, shards, bench.catalogues, bench.mappings, examples)
 
 
 def _closing(results: Results) -> dict[str, Any]:
