@@ -315,3 +315,26 @@ def test_a_record_without_its_key_breaks_the_list(tmp_path: Path) -> None:
     shard = fetch(task, _declare("t.a.x", nameless), connection, tmp_path / "x")
     assert _gap(shard) == ("malformed", "a record of t.a.x has no Id")
     assert [orjson.loads(line)["key"] for line in (tmp_path / "x").read_bytes().splitlines()] == ["a"]
+
+
+def test_a_list_left_before_its_end_says_nothing_of_the_rows_of_the_next() -> None:
+    """Whether a row named the reply of such a list depended once on where the memory of the next one lay."""
+    things = Things(LiveWire(Task("t", "x"), MemoryLedger()), retry=RETRY, limits=Limits())
+
+    def listed(*names: str) -> Iterator[Row]:
+        with things.trail.listing() as at:
+            for name in names:
+                at(things.wire.conclude(things.wire.exchange(Ask(f"t:{name}", {}), lambda: Answer(200))))
+                yield {"Id": name}
+
+    def rows() -> Iterator[Row]:
+        yield from listed("0")
+        next(listed("1", "2"))
+        yield from listed("2", "3", "4")
+
+    assert [(read.row["Id"], read.refs) for read in stream(things, rows())] == [
+        ("0", (0,)),
+        ("2", (0, 1, 2)),
+        ("3", (3,)),
+        ("4", (4,)),
+    ]

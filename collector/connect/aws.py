@@ -375,14 +375,10 @@ class Aws(Connection):
         Raises:
             Unavailable: refused, a repeated token, a missing terminal page, or more pages than allowed.
         """
-        own = object()  # lives as long as the list is read, so that lists within lists have markers of their own
-        marker = id(own)
-        ref = 0
-        for reply, ref in self._pages(service, operation, region, params):
-            self.trail.pages[marker] = ref
-            yield from self._member(reply, rows, service, operation)
-        self.trail.pages.pop(marker, None)
-        self.trail.note(ref)
+        with self.trail.listing() as at:
+            for reply, ref in self._pages(service, operation, region, params):
+                at(ref)
+                yield from self._member(reply, rows, service, operation)
 
     def attempt_all(
         self, service: str, operation: str, *, rows: str, absent: Sequence[str] = (), region: str = "", **params: Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
@@ -68,13 +69,31 @@ class Trail:
 
     def __init__(self) -> None:
         self.base: set[int] = set()
-        self.pages: dict[int, int] = {}
+        self.pages: dict[object, int] = {}
+        """The page that each list under way is at."""
         self.recent: set[int] = set()
         self._yielded = False
 
     def note(self, *refs: int) -> None:
         """Replies were read."""
         (self.recent if self._yielded else self.base).update(refs)
+
+    @contextmanager
+    def listing(self) -> Iterator[Callable[[int], None]]:
+        """Within, what is given is told each page of a list. Its last page counts for the row after the list, too.
+
+        A list that is left before its end leaves no page behind that rows of another list would seem to rest on.
+        """
+        own = object()
+
+        def at(page: int) -> None:
+            self.pages[own] = page
+
+        try:
+            yield at
+        finally:
+            if (last := self.pages.pop(own, None)) is not None:
+                self.note(last)
 
     def take(self) -> set[int]:
         """The replies of the row that is being written."""
@@ -124,12 +143,12 @@ class Connection:
         Raises:
             Unavailable: when a deferred part was refused; use it for parts the row cannot do without.
         """
-        window: deque[tuple[tuple[Any, ...], dict[int, int]]] = deque()
+        window: deque[tuple[tuple[Any, ...], set[int]]] = deque()
         broken: Unavailable | None = None
         rows = iter(items)
         while broken is None:
             try:
-                window.append((next(rows), dict(self.trail.pages)))
+                window.append((next(rows), set(self.trail.pages.values())))
             except StopIteration:
                 break
             except Unavailable as error:  # the list broke off; what was read before it is kept
@@ -156,7 +175,7 @@ class Connection:
             told = f"{operation} was not asked: the source does not declare {needed}"
             raise Unavailable(GapKind.UNDECLARED, told, operation)
 
-    def _resolved(self, item: tuple[Any, ...], pages: dict[int, int]) -> tuple[Any, ...]:
+    def _resolved(self, item: tuple[Any, ...], pages: set[int]) -> tuple[Any, ...]:
         values = []
         for part in item:
             if isinstance(part, Pending):
@@ -166,7 +185,7 @@ class Connection:
                 self.trail.note(*told.refs)
                 part = told.value
             values.append(part)
-        self.trail.recent |= set(pages.values())
+        self.trail.recent |= pages
         return tuple(values)
 
 

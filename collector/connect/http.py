@@ -256,14 +256,10 @@ class Http(Connection):
         Raises:
             Unavailable: refused, a repeated token, a foreign link, a count that does not add up, or too many pages.
         """
-        own = object()  # lives as long as the list is read, so that lists within lists have markers of their own
-        marker = id(own)
-        ref = 0
-        for found, ref in self._pages(self._request(path, {**pager.opening(), **params}), rows, pager, None):
-            self.trail.pages[marker] = ref
-            yield from found
-        self.trail.pages.pop(marker, None)
-        self.trail.note(ref)
+        with self.trail.listing() as at:
+            for found, ref in self._pages(self._request(path, {**pager.opening(), **params}), rows, pager, None):
+                at(ref)
+                yield from found
 
     def attempt_all(
         self,

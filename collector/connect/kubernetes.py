@@ -256,14 +256,10 @@ class Kubernetes(Http):
         Raises:
             Unavailable: refused, pages of two revisions, a count that does not add up, or too many pages.
         """
-        own = object()  # lives as long as the list is read, so that lists within lists have markers of their own
-        marker = id(own)
-        ref = 0
-        for body, ref in self._listed(self._list(path, params, metadata_only), None, absent):
-            self.trail.pages[marker] = ref
-            yield from _objects(body)
-        self.trail.pages.pop(marker, None)
-        self.trail.note(*([ref] if ref else []))
+        with self.trail.listing() as at:
+            for body, ref in self._listed(self._list(path, params, metadata_only), None, absent):
+                at(ref)
+                yield from _objects(body)
 
     def attempt_all(
         self, path: str, /, *, metadata_only: bool = False, absent: Sequence[int | str] = (), **params: Any

@@ -337,16 +337,13 @@ class Ldap(Connection):
         """
         request = self._request(filter, (*attributes, *optional), base, scope)
         absent = self._absent(request, optional, witness, None)
-        own = object()  # lives as long as the list is read, so that lists within lists have markers of their own
-        marker, ref = id(own), 0
-        for found, ref in self._pages(request, None):
-            self.trail.pages[marker] = ref
-            for entry in found:
-                row, refs = self._row(request, entry, absent, None)
-                self.trail.recent |= refs
-                yield row
-        self.trail.pages.pop(marker, None)
-        self.trail.note(ref)
+        with self.trail.listing() as at:
+            for found, ref in self._pages(request, None):
+                at(ref)
+                for entry in found:
+                    row, refs = self._row(request, entry, absent, None)
+                    self.trail.recent |= refs
+                    yield row
 
     def attempt_entries(
         self,

@@ -105,10 +105,9 @@ class Sql(Connection):
             found = self._ask(sql, params, refs)
         finally:
             self.trail.note(*refs)
-        marker = id(found)
-        self.trail.pages[marker] = refs[-1]
-        yield from found
-        self.trail.pages.pop(marker, None)
+        with self.trail.listing() as at:
+            at(refs[-1])
+            yield from found
 
     def attempt_rows(self, sql: str, /, **params: Any) -> Any:
         """All rows as one deferred list, to be put in a row. A refusal stands there and makes checks UNKNOWN."""
