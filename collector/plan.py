@@ -77,7 +77,7 @@ class Plan:
     @property
     def raw(self) -> bytes:
         """The exact bytes of ``plan.json``."""
-        return orjson.dumps(self.document, option=orjson.OPT_INDENT_2, default=list)
+        return orjson.dumps(self.document, option=orjson.OPT_INDENT_2)
 
     def place(self, name: str) -> Place:
         """The connection of that name."""
@@ -178,7 +178,8 @@ def make(
         "examples": _digests(library.examples),
         "files": _digests(files or {}),
     }
-    return Plan(config.organisation, as_of, places, tasks, checks, parameters, limits, document)
+    plain = orjson.loads(orjson.dumps(document, default=list))  # as whoever reads it back compares it
+    return Plan(config.organisation, as_of, places, tasks, checks, parameters, limits, plain)
 
 
 def read(document: Mapping[str, Any], library: Library) -> Plan:

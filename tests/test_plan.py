@@ -18,6 +18,7 @@ from collector.config import Config
 from collector.config import load as load_config
 from collector.errors import ConfigError, RerunError
 from collector.model import Task
+from collector.suppressions import changes
 
 AS_OF = datetime(2026, 6, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 
@@ -173,3 +174,11 @@ def test_a_task_says_where_it_reads() -> None:
     task = Task("aws.logs.groups", "two", "1", "home")
     assert (task.id, task.scope, task.account_scope) == ("aws.logs.groups@two/1/home", "two/1/home", "two/1")
     assert Task("host.time", "here").id == "host.time@here"
+
+
+def test_a_plan_that_is_read_back_is_the_same_ruler(config: Config) -> None:
+    """Limits that are tuples in code came back as lists, and each seemed to have changed since the run before."""
+    plan = _plan(config)
+    assert any(isinstance(value, list) for check in plan.document["checks"] for value in check["params"].values())
+    assert orjson.loads(plan.raw) == plan.document
+    assert list(changes(orjson.loads(plan.raw), _plan(config).document)) == []
