@@ -100,11 +100,11 @@ def _alter(node: Any, change: int) -> str:
 
 def score(check: Check, shown: list[Example]) -> Score:
     """How many mutants of a check its examples kill; of one that only delegates, the mutants of what it calls."""
-    names = check.function.__globals__
+    names = {**check.function.__globals__, **inspect.getclosurevars(check.function).nonlocals}
     own = _parsed(check.function)
     parts = [own]
     if not any(mutants(own)):
-        parts = list(_reached(own, names, {}).values())
+        parts = list(_reached(own, check.function, names, {}).values())
     result = Score()
     for part in parts:
         for what, mutant in mutants(part):
@@ -123,24 +123,44 @@ def score(check: Check, shown: list[Example]) -> Score:
 
 
 def _parsed(function: Callable[..., Any]) -> ast.FunctionDef:
-    """The function without its decorators, at the lines where it stands."""
+    """The function without its decorators, at the lines where it stands.
+
+    Of one made in another, limits that the other was given stand as the values they have: that is where they are known.
+    """
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     (parsed,) = tree.body
-    assert isinstance(parsed, ast.FunctionDef)
+    assert isinstance(parsed, ast.FunctionDef), f"{function} is not a function with a name"
     parsed.decorator_list = []
+    values = [(function.__kwdefaults__ or {}).get(argument.arg) for argument in parsed.args.kwonlyargs]
+    parsed.args.kw_defaults = [
+        default if default is None or _gives(default, function, value) else ast.parse(repr(value), mode="eval").body
+        for default, value in zip(parsed.args.kw_defaults, values, strict=True)
+    ]
     ast.increment_lineno(tree, function.__code__.co_firstlineno - 1)
     return parsed
 
 
+def _gives(default: ast.expr, function: Callable[..., Any], value: object) -> bool:
+    """Whether the module of a function gives a default the value it has."""
+    try:
+        return bool(eval(ast.unparse(default), dict(function.__globals__)) == value)  # noqa: S307
+    except NameError:
+        return False
+
+
 def _reached(
-    function: ast.FunctionDef, names: dict[str, Any], found: dict[str, ast.FunctionDef]
+    parsed: ast.FunctionDef, function: Callable[..., Any], names: dict[str, Any], found: dict[str, ast.FunctionDef]
 ) -> dict[str, ast.FunctionDef]:
-    """The function and those of its module that it comes to call."""
-    found[function.name] = function
-    for node in ast.walk(function):
-        called = names.get(node.id) if isinstance(node, ast.Name) and node.id not in found else None
-        if inspect.isfunction(called) and called.__globals__ is names:
-            _reached(_parsed(called), names, found)
+    """The function and those of its module that it comes to call, each under the name it is called by."""
+    found[parsed.name] = parsed
+    for node in ast.walk(parsed):
+        if not isinstance(node, ast.Name) or node.id in found:
+            continue
+        called = names.get(node.id)
+        if inspect.isfunction(called) and called.__globals__ is function.__globals__:
+            other = _parsed(called)
+            other.name = node.id
+            _reached(other, called, names, found)
     return found
 
 

@@ -93,6 +93,10 @@ def _examples_of(root: Path) -> Path:
 
 
 def _declared(path: Path, code: bytes) -> Iterable[Source | Check]:
+    """What a module declares: under a name of its own, or as a member of a family.
+
+    A family is a tuple or list under a name of the module. What stands in one and under a name too is declared once.
+    """
     module_name = "affidavit_content_" + hashlib.sha256(str(path).encode() + code).hexdigest()[:16]
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -106,7 +110,10 @@ def _declared(path: Path, code: bytes) -> Iterable[Source | Check]:
             f"{path} does not load: {type(error).__name__}: {error}",
             "correct the module, then run affidavit list checks",
         ) from error
-    return [item for item in vars(module).values() if isinstance(item, Source | Check)]
+    values = list(vars(module).values())
+    named = [item for item in values if isinstance(item, Source | Check)]
+    members = [item for value in values if isinstance(value, tuple | list) for item in value]
+    return named + [item for item in members if isinstance(item, Source | Check) and item not in named]
 
 
 def _resolved(checks: dict[str, Check], sources: Mapping[str, Source]) -> dict[str, Check]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import orjson
 import pytest
 
+from collector import plan as planning
 from collector import plugins
+from collector.config import load as load_config
 from collector.errors import ConfigError
+from collector.suppressions import changes, ruler
 from tests.test_rerun import HOUSE
 
 
@@ -56,6 +63,107 @@ def test_an_installed_package_brings_its_checks(tmp_path: Path, monkeypatch: pyt
     entry = SimpleNamespace(load=lambda: package)
     monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] if group == "affidavit.checks" else [])
     assert plugins.load().checks["aws.house.named"].module == "packaged/groups.py"
+
+
+FAMILY = HOUSE.replace("import Aws,", "import Aws, Check,").replace("aws.house", "host.house") + '''
+
+def _ends(name: str, tail: str, days: int) -> Check:
+    def ends(group: Record, *, tails: tuple[str, ...] = (tail,), max_days: int = days) -> Verdict:
+        return ok(tail) if group["logGroupName"].endswith(tails) else fail(f"not {tail}, limit {max_days}")
+
+    ends.__doc__ = f"The name ends with {tail}."
+    return check(name, title=f"Groups end with {tail}", severity="low", each="host.house.groups")(ends)
+
+
+ENDS = (
+    _ends("host.house.log", "-log", 30),
+    _ends("host.house.trail", "-trail", 90),
+)
+LISTED = [_ends("host.house.note", "-note", 30)]
+TOLD_AGAIN = (named,)
+'''
+"""Checks of one rule, which differ in what a row of a table says."""
+
+
+def _household(base: Path, text: str) -> plugins.Library:
+    return plugins.load_folders((_folder(base, "house", family=text),))
+
+
+def test_the_members_of_a_family_are_checks_like_others(tmp_path: Path) -> None:
+    library = _household(tmp_path, FAMILY)
+    assert list(library.checks) == ["host.house.named", "host.house.log", "host.house.trail", "host.house.note"]
+    trail = library.checks["host.house.trail"]
+    assert (trail.module, trail.dataset_kinds) == ("house/family.py", ("snapshot",))
+    assert (trail.title, trail.description) == ("Groups end with -trail", "The name ends with -trail.")
+    assert trail.params == {"tails": ("-trail",), "max_days": 90}
+    assert library.checks["host.house.log"].params == {"tails": ("-log",), "max_days": 30}
+    told = [str(check.function({"logGroupName": "app-trail"}).outcome) for check in library.checks.values()]
+    assert told == ["FAIL", "FAIL", "PASS", "FAIL"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["MORE = (*ENDS,)", "MORE = [*LISTED]", "log = _ends('host.house.log', '-log', 30)", "one = two = ENDS[0]"],
+)
+def test_what_two_families_or_names_hold_is_declared_twice(tmp_path: Path, more: str) -> None:
+    with pytest.raises(ConfigError, match=r"host\.house\.\w+ is declared twice: house/family\.py and house/family\.py"):
+        _household(tmp_path, f"{FAMILY}\n{more}\n")
+
+
+def _planned(base: Path, text: str) -> dict[str, Any]:
+    """What is sealed as the plan of a run that measures with this module."""
+    base.mkdir()
+    (base / "config.yaml").write_text(
+        "version: 1\norganisation: Test Ltd\nstore: {path: store, origin: test.example.org/log}\n"
+        "key: {file: k, passphrase: env:P}\nconnections: [{name: one, kind: host}]\n"
+    )
+    as_of = datetime(2026, 6, 1, tzinfo=UTC)
+    plan = planning.make(load_config(base / "config.yaml"), _household(base, text), as_of)
+    return dict(orjson.loads(plan.raw))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ('"-trail", 90', '"-track", 90', ["limit tails of host.house.trail: ['-trail'] -> ['-track']"]),
+        ('"-trail", 90', '"-trail", 91', ["limit max_days of host.house.trail: 90 -> 91"]),
+        ("house.trail", "house.path", ["check dropped: host.house.trail", "check added: host.house.path"]),
+        (".endswith(tails)", ".startswith(tails)", []),
+        (
+            "= (tail,)",
+            '= (tail, "")',
+            [f"limit tails of host.house.{one}: ['-{one}'] -> ['-{one}', '']" for one in ("log", "note", "trail")],
+        ),
+    ],
+)
+def test_a_changed_row_or_rule_of_a_family_is_a_changed_ruler(
+    tmp_path: Path, before: str, after: str, told: list[str]
+) -> None:
+    """Rows stand in the bytes that are sealed, so none changes unseen; whose limit it is, the leaf says by its id."""
+    old = _planned(tmp_path / "old", FAMILY)
+    assert FAMILY.count(before) == 1
+    new = _planned(tmp_path / "new", FAMILY.replace(before, after))
+    assert ruler(old) != ruler(new)
+    assert list(changes(old, new)) == [*told, "house/family.py changed"]
+    assert ruler(old) == ruler(_planned(tmp_path / "again", FAMILY))
+
+
+def test_members_of_a_family_are_told_apart_in_the_plan(tmp_path: Path) -> None:
+    """Two rows never look alike in what is sealed, though their code stands in one file and their function is one."""
+    checks = _planned(tmp_path / "one", FAMILY)["checks"]
+    family = [check for check in checks if check["id"] != "host.house.named"]
+    for part in ("id", "title", "description"):
+        assert len({str(check[part]) for check in family}) == 3
+    assert len({str(check["params"]) for check in family}) == 3
+
+
+def test_no_two_of_our_checks_read_alike() -> None:
+    """A row that was copied and left as it was would show: each has a title and a question of its own."""
+    checks = plugins.load().checks.values()
+    told = Counter(one.title for one in checks) + Counter(
+        f"{one.description} {one.datasets} {one.params}" for one in checks
+    )
+    assert [text for text, count in told.items() if count > 1] == []
 
 
 API = "from collector.api import check, source\n"
