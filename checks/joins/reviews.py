@@ -4,106 +4,43 @@ from collections.abc import Iterable
 from datetime import datetime
 from fnmatch import fnmatchcase
 
-from collector.api import Record, Table, Verdict, check, fail, ok, skip
+from collector.api import Check, Record, Table, Verdict, check, fail, ok, skip
 from collector.registers.facts import before_period, person
 from collector.registers.matching import PEOPLE, RULES, Owner, owner, reviewed
 
-REVIEWS = ("register.access-reviews",)
 
+def _reviewed(name: str, each: str, what: str, named: str) -> Check:
+    """A check that access to a system was reviewed of late; the one record of a dataset of it stands for it."""
+    system = each.partition(".")[0]
 
-@check(
-    "joins.okta.reviewed",
-    title="Access to the Okta organisation was reviewed of late",
-    severity="high",
-    each="okta.support-access",
-    beside=REVIEWS,
-)
-def okta_reviewed(
-    _: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 184
-) -> Verdict:
-    """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
+    def of_late(
+        _: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 184
+    ) -> Verdict:
+        return reviewed(reviews, (scope, system), as_of, max_days, max_privileged_days)
 
-    A review names the system as the connection, or ``okta``. The one record of the organisation stands for it.
+    of_late.__doc__ = f"""
+    The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
+
+    A review names the system as the connection, or ``{system}``{named}
     Source: access-reviews.csv (``system``, ``privileged``, ``held``, ``reviewer``).
     Remedy: hold the review.
     """
-    return reviewed(reviews, (scope, "okta"), as_of, max_days, max_privileged_days)
+    title = f"Access to the {what} was reviewed of late"
+    return check(name, title=title, severity="high", each=each, beside=("register.access-reviews",))(of_late)
 
 
-@check(
-    "joins.aws.reviewed",
-    title="Access to the AWS account was reviewed of late",
-    severity="high",
-    each="aws.sts.caller-identity",
-    beside=REVIEWS,
-)
-def aws_reviewed(
-    _: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 184
-) -> Verdict:
-    """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
-
-    A review names the system as the connection, or ``aws``, and speaks of all accounts of it.
-    Source: access-reviews.csv (``system``, ``privileged``, ``held``, ``reviewer``).
-    Remedy: hold the review.
-    """
-    return reviewed(reviews, (scope, "aws"), as_of, max_days, max_privileged_days)
-
-
-@check(
-    "joins.github.reviewed",
-    title="Access to the GitHub organisation was reviewed of late",
-    severity="high",
-    each="github.organisation",
-    beside=REVIEWS,
-)
-def github_reviewed(
-    _: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 184
-) -> Verdict:
-    """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
-
-    A review names the system as the connection, or ``github``, and speaks of all organisations of it.
-    Source: access-reviews.csv (``system``, ``privileged``, ``held``, ``reviewer``).
-    Remedy: hold the review.
-    """
-    return reviewed(reviews, (scope, "github"), as_of, max_days, max_privileged_days)
-
-
-@check(
-    "joins.gitlab.reviewed",
-    title="Access to the GitLab group was reviewed of late",
-    severity="high",
-    each="gitlab.group",
-    beside=REVIEWS,
-)
-def gitlab_reviewed(
-    _: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 184
-) -> Verdict:
-    """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
-
-    A review names the system as the connection, or ``gitlab``, and speaks of all groups of it.
-    Source: access-reviews.csv (``system``, ``privileged``, ``held``, ``reviewer``).
-    Remedy: hold the review.
-    """
-    return reviewed(reviews, (scope, "gitlab"), as_of, max_days, max_privileged_days)
-
-
-@check(
-    "joins.entra.reviewed",
-    title="Access to the Entra tenant was reviewed of late",
-    severity="high",
-    each="entra.organisation",
-    beside=REVIEWS,
-)
-def entra_reviewed(
-    _: Record, reviews: Table, *, as_of: datetime, scope: str, max_days: int = 366, max_privileged_days: int = 184
-) -> Verdict:
-    """The last review of access was held within ``max_days``, of privileged access within ``max_privileged_days``.
-
-    A review names the system as the connection, or ``entra``. Reviews held in Entra itself are another check.
-    Source: access-reviews.csv (``system``, ``privileged``, ``held``, ``reviewer``).
-    Remedy: hold the review.
-    """
-    return reviewed(reviews, (scope, "entra"), as_of, max_days, max_privileged_days)
+REVIEWED = (
+    _reviewed("joins.okta.reviewed", "okta.support-access", "Okta organisation",
+              ". The one record of the organisation stands for it."),
+    _reviewed("joins.aws.reviewed", "aws.sts.caller-identity", "AWS account",
+              ", and speaks of all accounts of it."),
+    _reviewed("joins.github.reviewed", "github.organisation", "GitHub organisation",
+              ", and speaks of all organisations of it."),
+    _reviewed("joins.gitlab.reviewed", "gitlab.group", "GitLab group",
+              ", and speaks of all groups of it."),
+    _reviewed("joins.entra.reviewed", "entra.organisation", "Entra tenant",
+              ". Reviews held in Entra itself are another check."),
+)  # fmt: skip
 
 
 def _not_meant(review: Record, systems: tuple[str, ...], as_of: datetime, period_days: int) -> str:

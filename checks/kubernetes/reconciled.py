@@ -7,7 +7,20 @@ be relied on until it is known why.
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from collector.api import GapKind, Kubernetes, Record, Row, Unavailable, Verdict, check, fail, instant, ok, source
+from collector.api import (
+    Check,
+    GapKind,
+    Kubernetes,
+    Record,
+    Row,
+    Unavailable,
+    Verdict,
+    check,
+    fail,
+    instant,
+    ok,
+    source,
+)
 from collector.workloads import APPLIED
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -78,153 +91,28 @@ def _agree(
     return fail(f"{told}, and {moving} were made within {moving_min} minutes or are being deleted")
 
 
-@check(
-    "kubernetes.namespaces.reconciled",
-    title="The evidence agrees on the Kubernetes namespaces: list and count",
-    severity="high",
-    over=("kubernetes.namespaces", "kubernetes.counts"),
-    reconciles=("kubernetes.namespaces",),
-)
-def namespaces_reconciled(
-    listed: Iterator[Record], counts: Iterator[Record], *, as_of: datetime, moving_min: int = 10
-) -> Verdict:
-    """The namespaces listed are as many as the API server counts in another reply.
+def _reconciled(dataset: str) -> Check:
+    """A check that a list and the count of it agree."""
+    what = dataset.partition(".")[2].replace("-", " ")
+
+    def reconciled(
+        listed: Iterator[Record], counts: Iterator[Record], *, as_of: datetime, moving_min: int = 10
+    ) -> Verdict:
+        return _agree(dataset, listed, counts, as_of, moving_min)
+
+    reconciled.__doc__ = f"""The {what} listed are as many as the API server counts in another reply.
 
     They may differ by the number of those made within ``moving_min`` minutes before the collection or later, and of
     those being deleted. Source: the list (``metadata``), and its first page (``metadata.remainingItemCount``).
     Remedy: collect again; if it stays, find out which reply is short before relying on either.
     """
-    return _agree("kubernetes.namespaces", listed, counts, as_of, moving_min)
+    return check(
+        f"{dataset}.reconciled",
+        title=f"The evidence agrees on the Kubernetes {what}: list and count",
+        severity="high",
+        over=(dataset, "kubernetes.counts"),
+        reconciles=(dataset,),
+    )(reconciled)
 
 
-@check(
-    "kubernetes.nodes.reconciled",
-    title="The evidence agrees on the Kubernetes nodes: list and count",
-    severity="high",
-    over=("kubernetes.nodes", "kubernetes.counts"),
-    reconciles=("kubernetes.nodes",),
-)
-def nodes_reconciled(
-    listed: Iterator[Record], counts: Iterator[Record], *, as_of: datetime, moving_min: int = 10
-) -> Verdict:
-    """The nodes listed are as many as the API server counts in another reply.
-
-    They may differ by the number of those made within ``moving_min`` minutes before the collection or later, and of
-    those being deleted. Source: the list (``metadata``), and its first page (``metadata.remainingItemCount``).
-    Remedy: collect again; if it stays, find out which reply is short before relying on either.
-    """
-    return _agree("kubernetes.nodes", listed, counts, as_of, moving_min)
-
-
-@check(
-    "kubernetes.pods.reconciled",
-    title="The evidence agrees on the Kubernetes pods: list and count",
-    severity="high",
-    over=("kubernetes.pods", "kubernetes.counts"),
-    reconciles=("kubernetes.pods",),
-)
-def pods_reconciled(
-    listed: Iterator[Record], counts: Iterator[Record], *, as_of: datetime, moving_min: int = 10
-) -> Verdict:
-    """The pods listed are as many as the API server counts in another reply.
-
-    They may differ by the number of those made within ``moving_min`` minutes before the collection or later, and of
-    those being deleted. Source: the list (``metadata``), and its first page (``metadata.remainingItemCount``).
-    Remedy: collect again; if it stays, find out which reply is short before relying on either.
-    """
-    return _agree("kubernetes.pods", listed, counts, as_of, moving_min)
-
-
-@check(
-    "kubernetes.service-accounts.reconciled",
-    title="The evidence agrees on the Kubernetes service accounts: list and count",
-    severity="high",
-    over=("kubernetes.service-accounts", "kubernetes.counts"),
-    reconciles=("kubernetes.service-accounts",),
-)
-def service_accounts_reconciled(
-    listed: Iterator[Record], counts: Iterator[Record], *, as_of: datetime, moving_min: int = 10
-) -> Verdict:
-    """The service accounts listed are as many as the API server counts in another reply.
-
-    They may differ by the number of those made within ``moving_min`` minutes before the collection or later, and of
-    those being deleted. Source: the list (``metadata``), and its first page (``metadata.remainingItemCount``).
-    Remedy: collect again; if it stays, find out which reply is short before relying on either.
-    """
-    return _agree("kubernetes.service-accounts", listed, counts, as_of, moving_min)
-
-
-@check(
-    "kubernetes.network-policies.reconciled",
-    title="The evidence agrees on the Kubernetes network policies: list and count",
-    severity="high",
-    over=("kubernetes.network-policies", "kubernetes.counts"),
-    reconciles=("kubernetes.network-policies",),
-)
-def network_policies_reconciled(
-    listed: Iterator[Record], counts: Iterator[Record], *, as_of: datetime, moving_min: int = 10
-) -> Verdict:
-    """The network policies listed are as many as the API server counts in another reply.
-
-    They may differ by the number of those made within ``moving_min`` minutes before the collection or later, and of
-    those being deleted. Source: the list (``metadata``), and its first page (``metadata.remainingItemCount``).
-    Remedy: collect again; if it stays, find out which reply is short before relying on either.
-    """
-    return _agree("kubernetes.network-policies", listed, counts, as_of, moving_min)
-
-
-@check(
-    "kubernetes.role-bindings.reconciled",
-    title="The evidence agrees on the Kubernetes role bindings: list and count",
-    severity="high",
-    over=("kubernetes.role-bindings", "kubernetes.counts"),
-    reconciles=("kubernetes.role-bindings",),
-)
-def role_bindings_reconciled(
-    listed: Iterator[Record], counts: Iterator[Record], *, as_of: datetime, moving_min: int = 10
-) -> Verdict:
-    """The role bindings listed are as many as the API server counts in another reply.
-
-    They may differ by the number of those made within ``moving_min`` minutes before the collection or later, and of
-    those being deleted. Source: the list (``metadata``), and its first page (``metadata.remainingItemCount``).
-    Remedy: collect again; if it stays, find out which reply is short before relying on either.
-    """
-    return _agree("kubernetes.role-bindings", listed, counts, as_of, moving_min)
-
-
-@check(
-    "kubernetes.cluster-roles.reconciled",
-    title="The evidence agrees on the Kubernetes cluster roles: list and count",
-    severity="high",
-    over=("kubernetes.cluster-roles", "kubernetes.counts"),
-    reconciles=("kubernetes.cluster-roles",),
-)
-def cluster_roles_reconciled(
-    listed: Iterator[Record], counts: Iterator[Record], *, as_of: datetime, moving_min: int = 10
-) -> Verdict:
-    """The cluster roles listed are as many as the API server counts in another reply.
-
-    They may differ by the number of those made within ``moving_min`` minutes before the collection or later, and of
-    those being deleted. Source: the list (``metadata``), and its first page (``metadata.remainingItemCount``).
-    Remedy: collect again; if it stays, find out which reply is short before relying on either.
-    """
-    return _agree("kubernetes.cluster-roles", listed, counts, as_of, moving_min)
-
-
-@check(
-    "kubernetes.cluster-role-bindings.reconciled",
-    title="The evidence agrees on the Kubernetes cluster role bindings: list and count",
-    severity="high",
-    over=("kubernetes.cluster-role-bindings", "kubernetes.counts"),
-    reconciles=("kubernetes.cluster-role-bindings",),
-)
-def cluster_role_bindings_reconciled(
-    listed: Iterator[Record], counts: Iterator[Record], *, as_of: datetime, moving_min: int = 10
-) -> Verdict:
-    """The cluster role bindings listed are as many as the API server counts in another reply.
-
-    They may differ by the number of those made within ``moving_min`` minutes before the collection or later, and of
-    those being deleted. Source: the list (``metadata``), and its first page (``metadata.remainingItemCount``).
-    Remedy: collect again; if it stays, find out which reply is short before relying on either.
-    """
-    return _agree("kubernetes.cluster-role-bindings", listed, counts, as_of, moving_min)
+RECONCILED = tuple(_reconciled(dataset) for dataset in COUNTED)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from collector.api import Record, Registers, Row, Verdict, check, fail, ok, skip, source
+from collector.api import Check, Record, Registers, Row, Severity, Verdict, check, fail, ok, skip, source
 from collector.registers.facts import before_period, days_after, is_past, not_yet
 
 
@@ -158,16 +158,6 @@ def supplier_reviews(
     return ok(f"review of {audit['subject']} on {audit['held']} by {audit['by']}, {audit['findings']} findings")
 
 
-def _held(audits: Iterator[Record], as_of: datetime, max_days: int, kinds: tuple[str, ...]) -> Verdict:
-    """One of these kinds was held within some days, and has a report."""
-    days = [one["held"] for one in audits if one["kind"] in kinds and one["held"] and one["report"]]
-    if not days:
-        return fail(f"no {' or '.join(kinds)} with a report is recorded")
-    age = days_after(max(days), as_of.date().isoformat())
-    told = f"the last of {len(days)} was held on {max(days)}, {age} days ago, limit {max_days}"
-    return ok(told) if 0 <= age <= max_days else fail(told)
-
-
 @check(
     "register.restore-tests.passed",
     title="Tests of restoring were held when planned, and passed",
@@ -252,154 +242,53 @@ def within_target(
     return ok(told) if int(took) <= int(target) else fail(told)
 
 
-@check(
-    "register.audits.internal-audit-held",
-    title="Internal audits are held",
-    severity="high",
-    over=("register.audits",),
-)
-def internal_audit_held(
-    audits: Iterator[Record], *, as_of: datetime, max_days: int = 366, kinds: tuple[str, ...] = ("internal-audit",)
-) -> Verdict:
-    """An internal audit was held within ``max_days``, and its report is named.
+def _held(audits: Iterator[Record], as_of: datetime, max_days: int, kinds: tuple[str, ...]) -> Verdict:
+    """One of these kinds was held within some days, and has a report."""
+    days = [one["held"] for one in audits if one["kind"] in kinds and one["held"] and one["report"]]
+    if not days:
+        return fail(f"no {' or '.join(kinds)} with a report is recorded")
+    age = days_after(max(days), as_of.date().isoformat())
+    told = f"the last of {len(days)} was held on {max(days)}, {age} days ago, limit {max_days}"
+    return ok(told) if 0 <= age <= max_days else fail(told)
+
+
+def _regular(name: str, severity: Severity, title: str, what: str, *, days: int = 366) -> Check:
+    """A check that something is held every so many days; its kind is called as the check."""
+
+    def held_of_late(
+        audits: Iterator[Record],
+        *,
+        as_of: datetime,
+        max_days: int = days,
+        kinds: tuple[str, ...] = (name.rpartition(".")[2].removesuffix("-held"),),
+    ) -> Verdict:
+        return _held(audits, as_of, max_days, kinds)
+
+    held_of_late.__doc__ = f"""{what} was held within ``max_days``, and its report is named.
 
     Source: audits.csv (``kind``, ``held``, ``report``).
     Remedy: hold it.
     """
-    return _held(audits, as_of, max_days, kinds)
+    return check(name, title=title, severity=severity, over=("register.audits",))(held_of_late)
 
 
-@check(
-    "register.audits.management-review-held",
-    title="Management reviews are held",
-    severity="high",
-    over=("register.audits",),
-)
-def management_review_held(
-    audits: Iterator[Record], *, as_of: datetime, max_days: int = 366, kinds: tuple[str, ...] = ("management-review",)
-) -> Verdict:
-    """A review by management was held within ``max_days``, and its report is named.
-
-    Source: audits.csv (``kind``, ``held``, ``report``).
-    Remedy: hold it.
-    """
-    return _held(audits, as_of, max_days, kinds)
-
-
-@check(
-    "register.audits.compliance-review-held",
-    title="Areas are reviewed against policies and rules",
-    severity="medium",
-    over=("register.audits",),
-)
-def compliance_review_held(
-    audits: Iterator[Record], *, as_of: datetime, max_days: int = 366, kinds: tuple[str, ...] = ("compliance-review",)
-) -> Verdict:
-    """A review of an area against policies, rules and standards was held within ``max_days``, and its report is named.
-
-    Source: audits.csv (``kind``, ``held``, ``report``).
-    Remedy: hold it.
-    """
-    return _held(audits, as_of, max_days, kinds)
-
-
-@check(
-    "register.audits.continuity-exercise-held",
-    title="Continuity is exercised",
-    severity="high",
-    over=("register.audits",),
-)
-def continuity_exercise_held(
-    audits: Iterator[Record], *, as_of: datetime, max_days: int = 366, kinds: tuple[str, ...] = ("continuity-exercise",)
-) -> Verdict:
-    """An exercise of continuity was held within ``max_days``, and its report is named.
-
-    Source: audits.csv (``kind``, ``held``, ``report``).
-    Remedy: hold it.
-    """
-    return _held(audits, as_of, max_days, kinds)
-
-
-@check(
-    "register.audits.incident-exercise-held",
-    title="The response to incidents is exercised",
-    severity="medium",
-    over=("register.audits",),
-)
-def incident_exercise_held(
-    audits: Iterator[Record], *, as_of: datetime, max_days: int = 366, kinds: tuple[str, ...] = ("incident-exercise",)
-) -> Verdict:
-    """An exercise of the response to incidents was held within ``max_days``, and its report is named.
-
-    Source: audits.csv (``kind``, ``held``, ``report``).
-    Remedy: hold it.
-    """
-    return _held(audits, as_of, max_days, kinds)
-
-
-@check(
-    "register.audits.penetration-test-held",
-    title="Systems are tested by penetration",
-    severity="medium",
-    over=("register.audits",),
-)
-def penetration_test_held(
-    audits: Iterator[Record], *, as_of: datetime, max_days: int = 366, kinds: tuple[str, ...] = ("penetration-test",)
-) -> Verdict:
-    """A penetration test was held within ``max_days``, and its report is named.
-
-    Source: audits.csv (``kind``, ``held``, ``report``).
-    Remedy: hold it.
-    """
-    return _held(audits, as_of, max_days, kinds)
-
-
-@check(
-    "register.audits.capacity-review-held",
-    title="Capacity is reviewed",
-    severity="low",
-    over=("register.audits",),
-)
-def capacity_review_held(
-    audits: Iterator[Record], *, as_of: datetime, max_days: int = 100, kinds: tuple[str, ...] = ("capacity-review",)
-) -> Verdict:
-    """A review of capacity and its forecast was held within ``max_days``, and its report is named.
-
-    Source: audits.csv (``kind``, ``held``, ``report``).
-    Remedy: hold it.
-    """
-    return _held(audits, as_of, max_days, kinds)
-
-
-@check(
-    "register.audits.clear-desk-walk-held",
-    title="Desks and screens are looked at",
-    severity="low",
-    over=("register.audits",),
-)
-def clear_desk_walk_held(
-    audits: Iterator[Record], *, as_of: datetime, max_days: int = 183, kinds: tuple[str, ...] = ("clear-desk-walk",)
-) -> Verdict:
-    """A walk that looks at desks and screens was held within ``max_days``, and its report is named.
-
-    Source: audits.csv (``kind``, ``held``, ``report``).
-    Remedy: hold it.
-    """
-    return _held(audits, as_of, max_days, kinds)
-
-
-@check(
-    "register.audits.alarm-test-held",
-    title="Alarms of the premises are tested",
-    severity="low",
-    over=("register.audits",),
-)
-def alarm_test_held(
-    audits: Iterator[Record], *, as_of: datetime, max_days: int = 366, kinds: tuple[str, ...] = ("alarm-test",)
-) -> Verdict:
-    """A test of the alarms of the premises was held within ``max_days``, and its report is named.
-
-    Source: audits.csv (``kind``, ``held``, ``report``).
-    Remedy: hold it.
-    """
-    return _held(audits, as_of, max_days, kinds)
+REGULAR = (
+    _regular("register.audits.internal-audit-held", "high", "Internal audits are held",
+             "An internal audit"),
+    _regular("register.audits.management-review-held", "high", "Management reviews are held",
+             "A review by management"),
+    _regular("register.audits.compliance-review-held", "medium", "Areas are reviewed against policies and rules",
+             "A review of an area against policies, rules and standards"),
+    _regular("register.audits.continuity-exercise-held", "high", "Continuity is exercised",
+             "An exercise of continuity"),
+    _regular("register.audits.incident-exercise-held", "medium", "The response to incidents is exercised",
+             "An exercise of the response to incidents"),
+    _regular("register.audits.penetration-test-held", "medium", "Systems are tested by penetration",
+             "A penetration test"),
+    _regular("register.audits.capacity-review-held", "low", "Capacity is reviewed",
+             "A review of capacity and its forecast", days=100),
+    _regular("register.audits.clear-desk-walk-held", "low", "Desks and screens are looked at",
+             "A walk that looks at desks and screens", days=183),
+    _regular("register.audits.alarm-test-held", "low", "Alarms of the premises are tested",
+             "A test of the alarms of the premises"),
+)  # fmt: skip

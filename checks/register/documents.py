@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from collector.api import Record, Registers, Row, Table, Verdict, check, fail, ok, skip, source
+from collector.api import Check, Record, Registers, Row, Severity, Table, Verdict, check, fail, ok, skip, source
 from collector.registers.facts import another_person, days_after, is_past, not_working, person, same_person
 from collector.terminology import findings
 
@@ -160,646 +160,96 @@ def _covered(documents: Iterator[Record], topics: tuple[str, ...], as_of: dateti
     return ok(", ".join(f"{topic}: {found[topic]}" for topic in topics))
 
 
-@check(
-    "register.documents.information-security-policy",
-    title="The information security policy is in force",
-    severity="high",
-    over=("register.documents",),
-)
-def information_security_policy(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("information-security",)
-) -> Verdict:
-    """A document in force says the information security policy.
+def _ruled(name: str, severity: Severity, title: str, says: str, *, topic: str = "") -> Check:
+    """A check that a document in force says something; its topic is called as the check, unless it is named."""
+
+    def in_force(
+        documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = (topic or name.rpartition(".")[2],)
+    ) -> Verdict:
+        return _covered(documents, topics, as_of)
+
+    in_force.__doc__ = f"""A document in force says {says}.
 
     Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
     review is not overdue.
     Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
     Remedy: write it, have it approved, or name the topic in the document that says it.
     """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.acceptable-use",
-    title="A rule on acceptable use is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def acceptable_use(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("acceptable-use",)
-) -> Verdict:
-    """A document in force says how information and other assets may be used.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.classification-scheme",
-    title="A classification scheme is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def classification_scheme(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("classification",)
-) -> Verdict:
-    """A document in force says how information is classified and labelled.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.information-transfer",
-    title="A rule on the transfer of information is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def information_transfer(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("information-transfer",)
-) -> Verdict:
-    """A document in force says how information is transferred.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.access-control",
-    title="A rule on access is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def access_control(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("access-control",)
-) -> Verdict:
-    """A document in force says who may have access to what.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.contacts-authorities",
-    title="A list of contacts with authorities is in force",
-    severity="low",
-    over=("register.documents",),
-)
-def contacts_authorities(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("contacts-authorities",)
-) -> Verdict:
-    """A document in force says which authorities are told, by whom and when.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.contacts-interest-groups",
-    title="A list of memberships in interest groups is in force",
-    severity="low",
-    over=("register.documents",),
-)
-def contacts_interest_groups(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("contacts-interest-groups",)
-) -> Verdict:
-    """A document in force says which groups and forums the organisation belongs to.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.supplier-security",
-    title="A rule on the security of suppliers is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def supplier_security(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("supplier-security",)
-) -> Verdict:
-    """A document in force says what is asked of suppliers.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.supply-chain",
-    title="A rule on the supply chain of information technology is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def supply_chain(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("supply-chain",)
-) -> Verdict:
-    """A document in force says what suppliers pass on to their own suppliers, and how components are chosen.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.cloud-services",
-    title="A rule on the use of cloud services is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def cloud_services(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("cloud-services",)
-) -> Verdict:
-    """A document in force says how cloud services are chosen, used and left.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.incident-response",
-    title="A plan for incidents is in force",
-    severity="high",
-    over=("register.documents",),
-)
-def incident_response(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("incident-response",)
-) -> Verdict:
-    """A document in force says who does what when an incident happens.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.evidence-collection",
-    title="A procedure for securing evidence is in force",
-    severity="low",
-    over=("register.documents",),
-)
-def evidence_collection(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("evidence-collection",)
-) -> Verdict:
-    """A document in force says how evidence is secured and kept.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.business-continuity",
-    title="A plan for continuity is in force",
-    severity="high",
-    over=("register.documents",),
-)
-def business_continuity(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("business-continuity",)
-) -> Verdict:
-    """A document in force says how services go on, and how fast they are back.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.intellectual-property",
-    title="A rule on intellectual property is in force",
-    severity="low",
-    over=("register.documents",),
-)
-def intellectual_property(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("intellectual-property",)
-) -> Verdict:
-    """A document in force says how licences and rights of others are kept.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.records-retention",
-    title="A retention schedule is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def records_retention(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("records-retention",)
-) -> Verdict:
-    """A document in force says how long which records are kept, and when they are deleted.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.privacy",
-    title="A rule on personal data is in force",
-    severity="high",
-    over=("register.documents",),
-)
-def privacy(documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("privacy",)) -> Verdict:
-    """A document in force says how personal data are protected.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.operating-procedures",
-    title="Operating procedures are in force",
-    severity="low",
-    over=("register.documents",),
-)
-def operating_procedures(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("operating-procedures",)
-) -> Verdict:
-    """A document in force says how systems are operated.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.cloud-administration",
-    title="Procedures for critical operations in the cloud are in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def cloud_administration(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("cloud-administration",)
-) -> Verdict:
-    """A document in force says how critical administrative operations are done and watched over.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.remote-working",
-    title="A rule on remote working is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def remote_working(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("remote-working",)
-) -> Verdict:
-    """A document in force says how people work outside the premises.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.event-reporting",
-    title="A channel for reporting events is written down",
-    severity="medium",
-    over=("register.documents",),
-)
-def event_reporting(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("event-reporting",)
-) -> Verdict:
-    """A document in force says how and where events are reported.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.physical-monitoring",
-    title="A rule on watching the premises is in force",
-    severity="low",
-    over=("register.documents",),
-)
-def physical_monitoring(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("physical-monitoring",)
-) -> Verdict:
-    """A document in force says how premises are watched.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.clear-desk",
-    title="A rule on clear desk and clear screen is in force",
-    severity="low",
-    over=("register.documents",),
-)
-def clear_desk(documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("clear-desk",)) -> Verdict:
-    """A document in force says how desks and screens are left.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.assets-off-site",
-    title="A rule on assets outside the premises is in force",
-    severity="low",
-    over=("register.documents",),
-)
-def assets_off_site(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("assets-off-site",)
-) -> Verdict:
-    """A document in force says how assets are protected outside the premises.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.storage-media",
-    title="A rule on storage media is in force",
-    severity="low",
-    over=("register.documents",),
-)
-def storage_media(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("storage-media",)
-) -> Verdict:
-    """A document in force says how media are used, carried and disposed of.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.data-masking",
-    title="A rule on masking data is in force",
-    severity="low",
-    over=("register.documents",),
-)
-def data_masking(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("data-masking",)
-) -> Verdict:
-    """A document in force says when personal and other sensitive data are masked.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.cryptography",
-    title="A rule on cryptography is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def cryptography(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("cryptography",)
-) -> Verdict:
-    """A document in force says which cryptography is used and how keys are kept.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.secure-development",
-    title="Rules on secure development are in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def secure_development(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("secure-development",)
-) -> Verdict:
-    """A document in force says how software is developed.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.secure-architecture",
-    title="Principles of secure architecture are in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def secure_architecture(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("secure-architecture",)
-) -> Verdict:
-    """A document in force says which principles systems are built by.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.change-management",
-    title="A rule on changes is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def change_management(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("change-management",)
-) -> Verdict:
-    """A document in force says how changes are asked for, approved, tested and undone.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.test-information",
-    title="A rule on test information is in force",
-    severity="low",
-    over=("register.documents",),
-)
-def information_for_tests(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("test-information",)
-) -> Verdict:
-    """A document in force says which data tests may use.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.network-services",
-    title="A rule on network services is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def network_services(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("network-services",)
-) -> Verdict:
-    """A document in force says what is asked of network services, own and bought.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.malware-protection",
-    title="A rule on malware is in force",
-    severity="medium",
-    over=("register.documents",),
-)
-def malware_protection(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("malware-protection",)
-) -> Verdict:
-    """A document in force says how systems are protected against malware, and who handles what is found.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.data-leakage",
-    title="A rule on the leakage of data is in force",
-    severity="low",
-    over=("register.documents",),
-)
-def data_leakage(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("data-leakage",)
-) -> Verdict:
-    """A document in force says through which channels data must not leave, and how that is watched.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
-
-
-@check(
-    "register.documents.web-filtering",
-    title="A rule on access to web sites is in force",
-    severity="low",
-    over=("register.documents",),
-)
-def web_filtering(
-    documents: Iterator[Record], *, as_of: datetime, topics: tuple[str, ...] = ("web-filtering",)
-) -> Verdict:
-    """A document in force says which web sites may not be reached, and how that is enforced.
-
-    Each of ``topics`` is the topic of one. In force means that somebody who did not write it approved it, and that its
-    review is not overdue.
-    Source: ``topics``, ``status``, ``approver``, ``author``, ``approved``, ``next_review``.
-    Remedy: write it, have it approved, or name the topic in the document that says it.
-    """
-    return _covered(documents, topics, as_of)
+    return check(name, title=title, severity=severity, over=("register.documents",))(in_force)
+
+
+RULED = (
+    _ruled("register.documents.information-security-policy", "high", "The information security policy is in force",
+           "the information security policy", topic="information-security"),
+    _ruled("register.documents.acceptable-use", "medium", "A rule on acceptable use is in force",
+           "how information and other assets may be used"),
+    _ruled("register.documents.classification-scheme", "medium", "A classification scheme is in force",
+           "how information is classified and labelled", topic="classification"),
+    _ruled("register.documents.information-transfer", "medium", "A rule on the transfer of information is in force",
+           "how information is transferred"),
+    _ruled("register.documents.access-control", "medium", "A rule on access is in force",
+           "who may have access to what"),
+    _ruled("register.documents.contacts-authorities", "low", "A list of contacts with authorities is in force",
+           "which authorities are told, by whom and when"),
+    _ruled("register.documents.contacts-interest-groups", "low", "A list of memberships in interest groups is in force",
+           "which groups and forums the organisation belongs to"),
+    _ruled("register.documents.supplier-security", "medium", "A rule on the security of suppliers is in force",
+           "what is asked of suppliers"),
+    _ruled("register.documents.supply-chain", "medium",
+           "A rule on the supply chain of information technology is in force",
+           "what suppliers pass on to their own suppliers, and how components are chosen"),
+    _ruled("register.documents.cloud-services", "medium", "A rule on the use of cloud services is in force",
+           "how cloud services are chosen, used and left"),
+    _ruled("register.documents.incident-response", "high", "A plan for incidents is in force",
+           "who does what when an incident happens"),
+    _ruled("register.documents.evidence-collection", "low", "A procedure for securing evidence is in force",
+           "how evidence is secured and kept"),
+    _ruled("register.documents.business-continuity", "high", "A plan for continuity is in force",
+           "how services go on, and how fast they are back"),
+    _ruled("register.documents.intellectual-property", "low", "A rule on intellectual property is in force",
+           "how licences and rights of others are kept"),
+    _ruled("register.documents.records-retention", "medium", "A retention schedule is in force",
+           "how long which records are kept, and when they are deleted"),
+    _ruled("register.documents.privacy", "high", "A rule on personal data is in force",
+           "how personal data are protected"),
+    _ruled("register.documents.operating-procedures", "low", "Operating procedures are in force",
+           "how systems are operated"),
+    _ruled("register.documents.cloud-administration", "medium",
+           "Procedures for critical operations in the cloud are in force",
+           "how critical administrative operations are done and watched over"),
+    _ruled("register.documents.remote-working", "medium", "A rule on remote working is in force",
+           "how people work outside the premises"),
+    _ruled("register.documents.event-reporting", "medium", "A channel for reporting events is written down",
+           "how and where events are reported"),
+    _ruled("register.documents.physical-monitoring", "low", "A rule on watching the premises is in force",
+           "how premises are watched"),
+    _ruled("register.documents.clear-desk", "low", "A rule on clear desk and clear screen is in force",
+           "how desks and screens are left"),
+    _ruled("register.documents.assets-off-site", "low", "A rule on assets outside the premises is in force",
+           "how assets are protected outside the premises"),
+    _ruled("register.documents.storage-media", "low", "A rule on storage media is in force",
+           "how media are used, carried and disposed of"),
+    _ruled("register.documents.data-masking", "low", "A rule on masking data is in force",
+           "when personal and other sensitive data are masked"),
+    _ruled("register.documents.cryptography", "medium", "A rule on cryptography is in force",
+           "which cryptography is used and how keys are kept"),
+    _ruled("register.documents.secure-development", "medium", "Rules on secure development are in force",
+           "how software is developed"),
+    _ruled("register.documents.secure-architecture", "medium", "Principles of secure architecture are in force",
+           "which principles systems are built by"),
+    _ruled("register.documents.change-management", "medium", "A rule on changes is in force",
+           "how changes are asked for, approved, tested and undone"),
+    _ruled("register.documents.test-information", "low", "A rule on test information is in force",
+           "which data tests may use"),
+    _ruled("register.documents.network-services", "medium", "A rule on network services is in force",
+           "what is asked of network services, own and bought"),
+    _ruled("register.documents.malware-protection", "medium", "A rule on malware is in force",
+           "how systems are protected against malware, and who handles what is found"),
+    _ruled("register.documents.data-leakage", "low", "A rule on the leakage of data is in force",
+           "through which channels data must not leave, and how that is watched"),
+    _ruled("register.documents.web-filtering", "low", "A rule on access to web sites is in force",
+           "which web sites may not be reached, and how that is enforced"),
+)  # fmt: skip
 
 
 def _acknowledged(
