@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from collector.api import Record, Table, Verdict, check, fail, skip
+from collector.api import GapKind, Record, Table, Unavailable, Verdict, check, fail, skip
 from collector.registers.facts import person
 from collector.registers.matching import (
     PEOPLE,
@@ -111,10 +111,11 @@ def privileged_approved(
         return skip("no active administrator role")
     account = next(iter(users.where("id", admin["id"])), None)
     if account is None:
-        return skip(f"user {admin['id']} is in no list of users")
+        raise Unavailable(GapKind.UNPROVEN, f"user {admin['id']}, who administers, is in no list of users")
     login, email = account["profile"]["login"], account["profile"]["email"]
     found = owner(people, identities, (scope, "okta"), login, (login, email), rules)
     return approved(requests, found, login, (scope, "okta"), as_of)
+
 
 OFF = ("user.lifecycle.deactivate", "user.lifecycle.suspend")
 ON = ("user.lifecycle.activate", "user.lifecycle.reactivate", "user.lifecycle.unsuspend")

@@ -39,8 +39,8 @@ def none_to_mend(
     """
     found = {
         item["vulnerabilityID"]
-        for item in report["report"].get("vulnerabilities") or ()
-        if item["severity"] in severities and item.get("fixedVersion")
+        for item in report["report"]["vulnerabilities"]
+        if item["severity"] in severities and item["fixedVersion"]
     }
     told = f"{len(found)} vulnerabilities ({', '.join(severities).lower()}) have a mended version, limit {max_open}"
     return ok(told) if len(found) <= max_open else fail(f"{told}: {named(found)}")
