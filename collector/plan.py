@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -132,7 +134,7 @@ def make(
         "schema": SCHEMA,
         "organisation": config.organisation,
         "asOf": stamp(as_of),
-        "collector": {"name": "affidavit", "version": collector.__version__},
+        "collector": {"name": "affidavit", "version": collector.__version__, "sha256": _own_code()},
         "config": {"sha256": config.sha256},
         "selection": selection,
         "limits": limits,
@@ -221,7 +223,8 @@ def read(document: Mapping[str, Any], library: Library) -> Plan:
 def _declared(checks: Iterable[Check], connections: Sequence[Connection]) -> dict[str, dict[str, tuple[str, ...]]]:
     """Limits that are what the plan reads, by check: the accounts named, and the regions that every one is read in.
 
-    An account that is read under the credentials' own name only is known when it answers, so it is not among them.
+    An account that is read under the credentials' own name only is known when it answers, so it is not among them. A
+    cluster goes by the name of its connection.
     """
     clouds = [connection for connection in connections if isinstance(connection, AwsConnection)]
     regions = set.intersection(*(set(cloud.regions) for cloud in clouds)) if clouds else set()
@@ -230,6 +233,8 @@ def _declared(checks: Iterable[Check], connections: Sequence[Connection]) -> dic
         "collected_regions": tuple(sorted(regions)),
         "collected_organisations": _named(connections, "github"),
         "collected_groups": _named(connections, "gitlab"),
+        "collected_clusters": tuple(sorted(one.name for one in connections if one.kind == "kubernetes")),
+        "collected_kinds": tuple(sorted({one.kind for one in connections})),
     }
     return {
         check.id: filled
@@ -301,6 +306,16 @@ def _place(connection: Connection) -> Place:
 
 def _plain(item: Place | Task | Collection) -> dict[str, Any]:
     return {name: getattr(item, name) for name in item.__dataclass_fields__}
+
+
+@functools.cache
+def _own_code() -> str:
+    """SHA-256 in hex of what ``sha256sum`` prints of the files of this package, in the order of their names."""
+    root = Path(collector.__file__).parent
+    files = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+    names = sorted(name for name in files if "__pycache__" not in name)
+    lines = [f"{hashlib.sha256(files[name].read_bytes()).hexdigest()}  {name}\n" for name in names]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _digests(files: Mapping[str, bytes]) -> list[dict[str, str]]:

@@ -1,8 +1,8 @@
 """What an auditor was not shown, and what changed in the way things are measured. Pure.
 
-The *ruler* of a run is its configuration, its checks with their examples, its mappings and its catalogues. A run whose
-ruler is not that of the run before is preceded by a signed ``config-change`` leaf that says what changed; verification
-demands it.
+The *ruler* of a run is the collector itself, its configuration, its checks with their examples, its mappings and its
+catalogues. A run whose ruler is not that of the run before is preceded by a signed ``config-change`` leaf that says
+what changed; verification demands it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONGEST = 140
 
 def ruler(document: Mapping[str, Any]) -> str:
     """SHA-256 in hex of what a plan measures with, whatever part of it was asked for this time."""
-    parts = [document["config"], document["code"], document["examples"], document["files"]]
+    parts = [document[part] for part in ("collector", "config", "code", "examples", "files")]
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
@@ -45,6 +45,10 @@ def change_leaf(
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     """Every way in which the ruler of one plan is not that of another, in words."""
+    if old["collector"] != new["collector"]:
+        versions = [document["collector"]["version"] for document in (old, new)]
+        same = "the collector's own code changed, its version did not"
+        yield f"collector {' -> '.join(versions)}" if versions[0] != versions[1] else same
     yield from _disabled(old, new)
     before = {check["id"]: check for check in old["checks"]}
     for check in new["checks"]:

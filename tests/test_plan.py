@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
+import collector
 from collector import plan as planning
 from collector import plugins
 from collector.api import Check
@@ -182,3 +184,10 @@ def test_a_plan_that_is_read_back_is_the_same_ruler(config: Config) -> None:
     assert any(isinstance(value, list) for check in plan.document["checks"] for value in check["params"].values())
     assert orjson.loads(plan.raw) == plan.document
     assert list(changes(orjson.loads(plan.raw), _plan(config).document)) == []
+
+
+def test_the_collector_itself_is_part_of_the_plan(config: Config) -> None:
+    """What the digest is of can be printed with the tools of any machine."""
+    sums = "find . -type f -not -path '*/__pycache__/*' -printf '%P\\n' | LC_ALL=C sort | xargs sha256sum | sha256sum"
+    said = subprocess.run(["sh", "-c", sums], cwd=Path(collector.__file__).parent, capture_output=True, check=True)
+    assert _plan(config).document["collector"]["sha256"] == said.stdout.split()[0].decode()

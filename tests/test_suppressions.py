@@ -15,6 +15,7 @@ from evidence_store.store import Store
 from evidence_store.verify import verify_store
 
 PLAN: dict[str, Any] = {
+    "collector": {"name": "affidavit", "version": "1.0.0", "sha256": "k1"},
     "config": {"sha256": "c1"},
     "selection": "",
     "disabled": [],
@@ -48,12 +49,25 @@ def altered(**parts: Any) -> dict[str, Any]:
         (altered(code=[{"file": "checks/aws/s3.py", "sha256": "s2"}]), "checks/aws/s3.py changed"),
         (altered(files=[]), "mappings/iso-27001/aws.s3.yaml dropped"),
         (altered(sources=[]), "redaction dropped: aws.iam.users a"),
+        (
+            altered(collector={"name": "affidavit", "version": "1.1.0", "sha256": "k2"}),
+            "collector 1.0.0 -> 1.1.0",
+        ),
+        (
+            altered(collector={"name": "affidavit", "version": "1.0.0", "sha256": "k2"}),
+            "the collector's own code changed, its version did not",
+        ),
         (altered(limits={"attempts": 1}), "collection.attempts: 5 -> 1"),
     ],
 )
 def test_every_change_of_the_ruler_is_told(plan: dict[str, Any], told: str) -> None:
     assert list(changes(PLAN, plan)) == [told]
     assert told in change_leaf(PLAN, "r0", plan, "me@here", "")["changes"]
+
+
+@pytest.mark.parametrize("part", ["collector", "config", "code", "examples", "files"])
+def test_whatever_judges_is_part_of_the_ruler(part: str) -> None:
+    assert ruler(altered(**{part: "another"})) != ruler(PLAN)
 
 
 def test_a_part_that_was_asked_for_is_no_change_of_the_ruler() -> None:
