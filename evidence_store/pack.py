@@ -29,6 +29,8 @@ DATA_LIMIT = OBJECT_LIMIT + (OBJECT_LIMIT >> 7) + 1024
 HEADER_LIMIT = 512
 CHAIN_LIMIT = 30
 """Most differences between a body and its key frame."""
+BASE_LEAST = 8
+"""Shortest body a difference stands on, in bytes: zstd takes no shorter one as a dictionary."""
 DELTA_LIMIT = 16 << 20
 """Largest body that is kept as a difference: unpacking one holds it and its base in memory."""
 LEVEL = 3
@@ -61,7 +63,7 @@ class Frame(NamedTuple):
 
 
 def encode(data: bytes, sha256: str, base: tuple[str, bytes] | None = None) -> bytes:
-    """The frame of a body; with ``base``, a difference to that earlier body."""
+    """The frame of a body; with ``base``, a difference to that earlier body of ``BASE_LEAST`` bytes or more."""
     header: dict[str, object] = {"sha256": sha256, "size": len(data)}
     if base is None:
         packed = zstd.compress(data, LEVEL)

@@ -194,7 +194,7 @@ class RunWriter:
             return None
         with suppress(TamperedError):
             body = self._objects.body(base)
-            return (base, body) if len(body) <= pack.DELTA_LIMIT else None
+            return (base, body) if pack.BASE_LEAST <= len(body) <= pack.DELTA_LIMIT else None
         return None
 
 

@@ -141,6 +141,21 @@ def test_a_large_body_is_kept_whole(store: Store, monkeypatch: pytest.MonkeyPatc
     assert [frame.base for frame in frames(store, 2)] == [None] * PAGES
 
 
+@pytest.mark.parametrize("first", [b"", b"5", b"[]", b"{}", b"1234567", b"12345678"])
+def test_a_list_that_was_empty_yesterday_is_full_today(store: Store, signer: FileSigner, first: bytes) -> None:
+    """A body may be shorter than anything a difference can stand on; what comes after it is then kept whole."""
+    later = b'[{"id": "12345678"}]'
+    for data in (first, later, first, later + b" "):
+        run = store.begin({}, b"{}")
+        ask = {"op": "x:List", "params": {}, "region": "", "tokenIn": None, "attempt": 1, "status": 200}
+        run.add_reply({**ask, "sha256": run.add_object(data, request=ask)})
+        run.close([], {})
+    assert [frame.base is not None for frame in frames(store, 2)] == [len(first) >= pack.BASE_LEAST]
+    runs = [store.run(number) for number in (1, 2)]
+    assert [run.object(line["sha256"]) for run in runs for line in run.replies()] == [first, later]
+    assert verify_store(store.root, key=signer.keyid).ok
+
+
 def test_stats_say_what_is_stored_and_what_it_would_have_taken(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
