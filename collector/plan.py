@@ -98,7 +98,8 @@ def make(
 ) -> Plan:
     """The plan for the checks that are wanted, over the connections named (all, when none is).
 
-    Only datasets that a wanted check asks for are planned. ``files`` are the mappings and catalogues used;
+    Only datasets that a wanted check asks for are planned, and checks that hold those against another source: a verdict
+    is the same whether all was asked for or a part. ``files`` are the mappings and catalogues used;
     ``selection`` says in words what was asked for when it was less than everything.
 
     Raises:
@@ -107,14 +108,14 @@ def make(
     chosen = [connection for connection in config.connections if not connections or connection.name in connections]
     disabled = {item.id: item for item in config.checks.disabled}
     kinds = {connection.kind for connection in chosen}
-    checks = tuple(
+    able = [
         check
         for check in sorted(library.checks.values(), key=lambda check: check.id)
-        if wanted(check)
-        and check.id not in disabled
+        if check.id not in disabled
         and not check.retired
         and {library.sources[dataset].connection for dataset in check.datasets} <= kinds
-    )
+    ]
+    checks = _with_witnesses([check for check in able if wanted(check)], able)
     if not checks:
         raise ConfigError(
             "no check is left to run", "name other checks or connections; affidavit list checks shows what there is"
@@ -182,6 +183,16 @@ def make(
     }
     plain = orjson.loads(orjson.dumps(document, default=list))  # as whoever reads it back compares it
     return Plan(config.organisation, as_of, places, tasks, checks, parameters, limits, plain)
+
+
+def _with_witnesses(wanted: Sequence[Check], able: Sequence[Check]) -> tuple[Check, ...]:
+    """The checks wanted, and every one that can tell a list of theirs, or of such a one, to be short."""
+    found = {check.id for check in wanted}
+    datasets = {dataset for check in wanted for dataset in check.datasets}
+    while more := [check for check in able if check.id not in found and datasets.intersection(check.reconciles)]:
+        found |= {check.id for check in more}
+        datasets |= {dataset for check in more for dataset in check.datasets}
+    return tuple(check for check in able if check.id in found)
 
 
 def read(document: Mapping[str, Any], library: Library) -> Plan:

@@ -191,3 +191,20 @@ def test_the_collector_itself_is_part_of_the_plan(config: Config) -> None:
     sums = "find . -type f -not -path '*/__pycache__/*' -printf '%P\\n' | LC_ALL=C sort | xargs sha256sum | sha256sum"
     said = subprocess.run(["sh", "-c", sums], cwd=Path(collector.__file__).parent, capture_output=True, check=True)
     assert _plan(config).document["collector"]["sha256"] == said.stdout.split()[0].decode()
+
+
+def test_a_check_brings_those_that_hold_its_lists_against_another_source(config: Config) -> None:
+    """With a part of the checks a list that is short passed, where all of them told that it is."""
+    plan = _plan(config, _only("aws.ec2.imdsv2-required"))
+    assert [check.id for check in plan.checks] == [
+        "aws.ec2.attachments-reconciled",
+        "aws.ec2.imdsv2-required",
+        "aws.ec2.instances-reconciled",
+        "aws.ec2.volumes-reconciled",
+    ]
+    everything = {check.id: check for check in _plan(config).checks}
+    for one in everything:
+        part = _plan(config, _only(one))
+        lists = {dataset for check in part.checks for dataset in check.datasets}
+        holding = {check.id for check in everything.values() if lists & set(check.reconciles)}
+        assert holding <= {check.id for check in part.checks}
