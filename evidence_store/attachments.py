@@ -69,9 +69,14 @@ def objects_in(leaves: Iterable[Leaf]) -> dict[str, Object]:
 
 
 def erased_in(leaves: Iterable[Leaf]) -> dict[str, int]:
-    """Leaf that says so, by digest of whatever was erased."""
+    """Leaf that says so, by digest of whatever was erased; one that names nothing in a list is a problem of the log."""
+    named = ((leaf.index, leaf.predicate.get("objects")) for leaf in leaves if leaf.kind == REDACTION)
     return {
-        sha256: leaf.index for leaf in leaves if leaf.kind == REDACTION for sha256 in leaf.predicate.get("objects", ())
+        sha256: index
+        for index, objects in named
+        if isinstance(objects, list)
+        for sha256 in objects
+        if isinstance(sha256, str)
     }
 
 
@@ -125,6 +130,10 @@ def content_of(root: Path, leaves: Sequence[Leaf], sha256: str) -> bytes:
     """
     if (leaf := erased_in(leaves).get(sha256)) is not None:
         raise ErasedError(f"attachment {sha256} was erased under leaf {leaf}", "ask whoever approved it")
+    return _content(root, sha256)
+
+
+def _content(root: Path, sha256: str) -> bytes:
     name = layout.attachment_name(sha256)
     content = read_file(root, name, SIZE_LIMIT)
     if hashlib.sha256(content).hexdigest() != sha256:
@@ -166,7 +175,7 @@ def check(
         if sha256 in erased or (sha256 in there and not read_data):
             continue
         try:
-            if len(content_of(root, leaves, sha256)) != one.size:
+            if len(_content(root, sha256)) != one.size:
                 report(layout.attachment_name(sha256), "has another size than its leaf says")
         except TamperedError as error:
             report(error.where, error.problem)

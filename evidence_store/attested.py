@@ -130,7 +130,7 @@ def check_freshness(
         times |= {digests[entry["checkpointSize"], entry[by]]: unstamp(entry["time"]) for entry in checked}
     for run in history.runs.values():
         where, named = layout.run_name(run.number), run.opening.get("freshness", {})
-        for sha256 in named.values() if isinstance(named, dict) else ("",):
+        for sha256 in map(str, named.values()) if isinstance(named, dict) else ("",):
             if sizes.get(sha256, run.opening["index"] + 1) > run.opening["index"]:
                 report(where, "names an attestation it began after, and the store does not hold it")
             elif sha256 in times and times[sha256] - run.opened_on > skew:
@@ -146,7 +146,7 @@ def check_chains(
     """
     from evidence_store.revocation import issued, load_chain, revoked
 
-    present, chain, lists = chain_paths(root), b"", {}
+    present, chains, lists = chain_paths(root), [], {}
     for name in sorted(chains_named(history.leaves) - present):
         report(name, "is named in the log and missing")
     for name in sorted(present):
@@ -156,7 +156,8 @@ def check_chains(
         elif name.endswith(".crl"):
             lists[name] = data
         else:
-            chain += data.rstrip(b"\n") + b"\n"
+            chains.append(data.rstrip(b"\n") + b"\n")
+    chain = b"".join(chains)
     gone: dict[Any, datetime] = {}
     if roots is None or not present:
         return chain, gone

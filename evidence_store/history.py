@@ -343,7 +343,9 @@ def tell_erasure(runs: dict[int, RunInfo], leaf: Leaf) -> None:
     try:
         if set(facts) != {"index", "recordedOn", "objects", "basis", "approvedBy", "packs"}:
             raise ValueError("other fields")
-        if not facts["objects"] or not all(HEX256.fullmatch(sha256) for sha256 in facts["objects"]):
+        if not isinstance(facts["objects"], list) or not facts["objects"]:
+            raise ValueError("names no body")
+        if not all(HEX256.fullmatch(sha256) for sha256 in facts["objects"]):
             raise ValueError("names no body")
         if not all(isinstance(facts[name], str) and facts[name] for name in ("basis", "approvedBy")):
             raise ValueError("gives no basis")

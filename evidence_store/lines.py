@@ -93,7 +93,7 @@ def parse_all(first: int, some: Sequence[bytes]) -> list[dict[str, Any]]:
             and {type(value.get("salt")) for value in values} <= {str}
             and {len(value["salt"]) for value in values} <= {SALT_LENGTH}
         )
-    except ValueError:
+    except (ValueError, TypeError):  # what is nested too deeply is read, and cannot be spelt
         whole = False
     return values if whole else [parse(number, line) for number, line in enumerate(some, first)]
 

@@ -41,7 +41,8 @@ def issued(roots: Sequence[x509.Certificate], candidates: Iterable[x509.Certific
     passed on that does not lead to a root.
     """
     accepted: list[x509.Certificate] = []
-    left = [certificate for certificate in candidates if certificate not in roots and _may_issue(certificate)]
+    # Each once: a chain can repeat a certificate without end.
+    left = [one for one in dict.fromkeys(candidates) if one not in roots and _may_issue(one)]
     grown = True
     while grown:
         grown = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import http.client
 import os
@@ -174,7 +175,7 @@ def check_token(reply: bytes, data: bytes, roots: bytes, chain: bytes = b"") -> 
         VerificationError: neither the library nor ``openssl`` finds that so.
     """
     try:
-        certificates = x509.load_pem_x509_certificates(roots)
+        certificates = _certificates(roots)
     except ValueError as error:
         raise VerificationError(
             "the roots are not PEM certificates", "give the authority's root certificate"
@@ -185,11 +186,22 @@ def check_token(reply: bytes, data: bytes, roots: bytes, chain: bytes = b"") -> 
         versions = [token.signed_data.version, *(info.version for info in token.signed_data.signer_infos)]
         if versions != [CMS_VERSION, SIGNER_VERSION]:
             raise ValueError("other versions than RFC 3161 names")
-        helpful = issued(certificates, load_chain(chain))
+        helpful = _helpful(roots, chain)
         VerifierBuilder(roots=certificates, intermediates=helpful).build().verify_message(token, data)
         return Stamp(token.tst_info.gen_time.astimezone(UTC), "rfc3161-client")
     except (ValueError, rfc3161_client.VerificationError) as error:
         return _openssl(reply, data, roots, chain, error)
+
+
+@functools.lru_cache(maxsize=8)
+def _certificates(roots: bytes) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(roots)
+
+
+@functools.lru_cache(maxsize=8)
+def _helpful(roots: bytes, chain: bytes) -> list[x509.Certificate]:
+    """What leads to a root; found once for all tokens that are checked with it."""
+    return issued(_certificates(roots), load_chain(chain))
 
 
 def signer_of(reply: bytes) -> tuple[x509.Name, int] | None:

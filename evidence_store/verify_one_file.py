@@ -36,6 +36,7 @@ KINDS = {
 COPY_KINDS = ("folder", "git", "s3", "objectlock")
 LINE_LIMIT, CHUNK, ATTACHMENT_LIMIT = 16 << 20, 1 << 20, 64 << 20
 FILES_LIMIT, TOTAL_LIMIT, HELD_LIMIT, WITHHELD_LIMIT = 500_000, 64 << 30, 256 << 20, 10_000_000
+DEPTH_LIMIT = 254
 SKEW = timedelta(minutes=5)
 
 
@@ -300,7 +301,18 @@ def load(data):
         raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
+    if data.count(b"{") + data.count(b"[") > DEPTH_LIMIT and depth(value) > DEPTH_LIMIT:
+        raise ValueError("nested too deeply")
     return value
+
+
+def depth(value):
+    """How many objects and lists stand inside one another."""
+    found, level = 0, [value]
+    while level:
+        inner = (one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer))
+        found, level = found + 1, [one for one in inner if isinstance(one, (dict, list))]
+    return found
 
 
 def dump(value):
@@ -727,28 +739,30 @@ class Zip:
                 report(printable(text), "is neither a file nor a folder")
             if "\\" in text or "\0" in text or text.startswith("/") or (not method and full != packed):
                 raise ValueError("an entry of another kind")
+            found.append((text, method, crc, packed, full, flags, start))
+        if at != len(data):
+            raise ValueError("bytes after its last entry")
+        places, end = {}, 0
+        # In order of place, so that no byte is looked at for two entries.
+        for text, method, crc, packed, full, flags, start in sorted(found, key=lambda member: member[6]):
+            if start < end:
+                raise ValueError("entries that overlap")
             local = struct.unpack("<IHHHHHIIIHH", self.read(start, 30))
             other = self.read(start + 30, local[9] + local[10])
             lsize, lpacked = _zip64(other[local[9] :], local[8], local[7])
             same = (local[6], lpacked, lsize) == (crc, packed, full)
             later = flags & 8 and (local[6], lpacked, lsize) in ((0, 0, 0), (crc, 0, 0))
-            if local[0] != 0x04034B50 or other[: local[9]] != name or (local[2], local[3]) != (flags, method):
+            if local[0] != 0x04034B50 or other[: local[9]] != text.encode() or (local[2], local[3]) != (flags, method):
                 raise ValueError("two headers that differ")
             if not same and not later:
                 raise ValueError("two headers that differ")
-            found.append((text, method, crc, packed, full, start + 30 + len(other), start))
-        if at != len(data):
-            raise ValueError("bytes after its last entry")
-        end = 0
-        for one in sorted(found, key=lambda member: member[6]):
-            if one[6] < end:
-                raise ValueError("entries that overlap")
-            end = one[5] + one[3]
+            places[start] = start + 30 + len(other)
+            end = places[start] + packed
         if end > offset:
             raise ValueError("entries that overlap")
         if sum(one[4] for one in found) > min(TOTAL_LIMIT, (64 << 20) + 2000 * self.size):
             raise ValueError("unpacks to too much")
-        return [one[:6] for one in found]
+        return [(*one[:5], places[one[6]]) for one in found]
 
     def chunks(self, method, crc, packed, size, place):
         unpack, left, sum32 = (zlib.decompressobj(-15) if method else None), size, 0

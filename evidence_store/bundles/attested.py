@@ -82,7 +82,7 @@ class Outsiders:
             self.report(name, "is missing")
 
     def _chains(self, roots: bytes | None) -> None:
-        lists = {}
+        lists, chains = {}, []
         for name in sorted(self.files):
             if not form.CHAIN.fullmatch(name):
                 continue
@@ -92,7 +92,8 @@ class Outsiders:
             elif name.endswith(".crl"):
                 lists[name] = data
             else:
-                self._chain += data.rstrip(b"\n") + b"\n"
+                chains.append(data.rstrip(b"\n") + b"\n")
+        self._chain = b"".join(chains)
         if roots is None or not lists:
             return
         from evidence_store.revocation import issued, load_chain, revoked

@@ -250,8 +250,12 @@ class _Zip:
 
     def _places(self, members: list[_Member], directory: int) -> list[int]:
         """Where each entry's data begins; the local headers say the same as the directory, and nothing overlaps."""
-        places: list[int] = []
-        for member in members:
+        places: dict[int, int] = {}
+        end = 0
+        # In order of place, so that no byte is looked at for two entries.
+        for member in sorted(members, key=lambda one: one.offset):
+            if member.offset < end:
+                raise ValueError("entries that overlap")
             header = LOCAL.unpack(self._read(member.offset, LOCAL.size))
             magic, _, flags, method, _, _, crc, packed, size, long_name, long_extra = header
             name = self._read(member.offset + LOCAL.size, long_name)
@@ -263,24 +267,21 @@ class _Zip:
                 flags & 8 and (crc, packed, size) in ((0, 0, 0), (member.crc, 0, 0))
             ):
                 raise ValueError(f"two headers that differ, of {printable(member.name)}")
-            places.append(member.offset + LOCAL.size + long_name + long_extra)
-        end = 0
-        for member, place in sorted(zip(members, places, strict=True), key=lambda pair: pair[0].offset):
-            if member.offset < end:
-                raise ValueError("entries that overlap")
-            end = place + member.packed
+            places[member.offset] = member.offset + LOCAL.size + long_name + long_extra
+            end = places[member.offset] + member.packed
         if end > directory:
             raise ValueError("entries that overlap")
-        return places
+        return [places[member.offset] for member in members]
 
     def _chunks(self, member: _Member, place: int, name: str) -> Iterator[bytes]:
         unpack = zlib.decompressobj(-15) if member.method else None
         left, packed, crc = member.size, member.packed, 0
-        self._file.seek(place)
         try:
             rest = b""
             while packed or rest:
                 if not rest:
+                    # Sought each time: another entry may have been read since the last piece of this one.
+                    self._file.seek(place + member.packed - packed)
                     rest = self._file.read(min(CHUNK, packed))
                     packed -= len(rest)
                     if not rest:

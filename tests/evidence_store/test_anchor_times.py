@@ -221,6 +221,14 @@ def test_a_token_a_run_names_and_nobody_holds_is_a_problem(
     assert any("began after" in problem.what for problem in found.problems)
 
 
+@pytest.mark.parametrize("named", [[], {}, [[]], None, 5, "x"])
+def test_what_a_run_names_in_place_of_a_token_is_a_problem(ram: Path, signer: FileSigner, named: object) -> None:
+    with Store.create(ram / "s", origin=ORIGIN, signer=signer) as store:
+        store._log.append("run-open", {"run": 1, "freshness": {"tsr": named}}, {"plan.json": "0" * 64})  # type: ignore[union-attr]
+    found = verify_store(ram / "s", key=signer.keyid)
+    assert any("began after" in problem.what for problem in found.problems)
+
+
 def test_wrong_chains_are_refused(ram: Path, signer: FileSigner) -> None:
     with Store.create(ram / "s", origin=ORIGIN, signer=signer) as store:
         for data in (b"", b"x" * (1 << 21)):

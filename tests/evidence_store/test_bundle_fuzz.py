@@ -252,7 +252,25 @@ def many(path: Path) -> None:
     path.write_bytes(b"PK\x03\x04" + end64 + struct.pack("<IIQI", 0x07064B50, 0, 4, 1) + end)
 
 
-@pytest.mark.parametrize("bomb", [zip_bomb, tar_bomb, long_line, deep, many], ids=lambda bomb: bomb.__name__)
+def shared_header(path: Path) -> None:
+    """Sixty thousand entries that stand in one place, behind the longest header: four thousand million looks in all."""
+    with zipfile.ZipFile(path, "w") as archive:
+        entry = zipfile.ZipInfo("a/x")
+        archive.writestr(entry, b"")
+    data = path.read_bytes()
+    start = data.index(b"PK\x01\x02")
+    entry_bytes = data[start : data.index(b"PK\x05\x06")]
+    local = bytearray(data[:start])
+    struct.pack_into("<H", local, 28, 65532)
+    local += bytes(65532)
+    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 60_000, 60_000, 60_000 * len(entry_bytes), len(local), 0)
+    path.write_bytes(bytes(local) + entry_bytes * 60_000 + end)
+
+
+BOMBS = [zip_bomb, tar_bomb, long_line, deep, many, shared_header]
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: bomb.__name__)
 def test_bombs_cost_little(ram: Path, bomb: Any) -> None:
     path = ram / "bomb"
     bomb(path)
@@ -278,6 +296,20 @@ def test_a_bundle_that_changes_while_it_is_read_is_no_bundle(vector_folder: Path
     assert "changed while it was read" in str(found.problems)
     with pytest.raises(TamperedError):
         Files(vector_folder / "cut.zip")
+
+
+def test_two_files_of_a_zip_can_be_read_in_turns(ram: Path) -> None:
+    """As a re-performance does: a line of the replies, the body it names, the next line."""
+    lines = [os.urandom(500).hex().encode() for _ in range(8000)]
+    with zipfile.ZipFile(ram / "two.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/lines", b"\n".join([*lines, b""]))
+        archive.writestr("a/body", b"a body")
+    assert (ram / "two.zip").stat().st_size > 3 << 20, "more than is read at once"
+    files = Files(ram / "two.zip")
+    for expected, line in zip(lines, files.lines("lines"), strict=True):
+        assert line == expected
+        assert files.read("body") == b"a body"
+    files.close()
 
 
 def test_limits_are_kept(vector_folder: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from bundle_memory import judged, judged_alone, load, remembered  # noqa: F401
 from test_verify_html import in_node
 
-from evidence_store import layout, merkle, sigstore, sshsig
+from evidence_store import dsse, layout, merkle, sigstore, sshsig
 from evidence_store.bundles import format as form
 from evidence_store.dsse import Statement, open_envelope, open_statement, sign_statement
 from evidence_store.errors import StoreError
@@ -133,3 +133,25 @@ def test_whatever_a_leaf_says_the_verifiers_agree(vector_folder: Path, ram: Path
     ]
     for (case, name, ok, told), found in zip(verdicts, in_node(asked), strict=False):
         assert found["ok"] == ok, (case, name, told, json.dumps(found["problems"]))
+
+
+@pytest.mark.parametrize("depth", [254, 255])
+def test_what_is_nested_so_deep_and_no_deeper_is_read_by_all(
+    vector_folder: Path, ram: Path, monkeypatch: pytest.MonkeyPatch, depth: int
+) -> None:
+    """Where one verifier reads on and another stops, they could be told different things."""
+    files = load(vector_folder / "plain")
+    name = next(name for name in sorted(files) if name.endswith("-gap.dsse.json") and form.ENTRY.fullmatch(name))
+    statement = open_statement(open_envelope(files[name]).payload)
+    value: Any = {}
+    for _ in range(depth - 3):  # the statement, its predicate and the innermost are one each
+        value = [value]
+    monkeypatch.setattr(dsse, "dump", lambda plain: json.dumps(plain, separators=(",", ":")).encode())
+    data = sign_statement(replace(statement, predicate={**statement.predicate, "more": value}), [A])
+    altered = refitted(files | {name: data}, A)
+    for path, content in altered.items():
+        (ram / path).parent.mkdir(parents=True, exist_ok=True)
+        (ram / path).write_bytes(content)
+    package, alone = judged(altered, A.keyid), judged_alone(altered, A.keyid)
+    (page,) = in_node([{"path": str(ram), "key": A.keyid}])
+    assert (package.ok, alone["ok"], page["ok"]) == (depth == 254,) * 3, (package.problems, alone, page)
