@@ -14,9 +14,14 @@ from evidence_store.bundles.verify import verify_bundle
 from evidence_store.cosignature import Witness
 from evidence_store.disclose import check_with_note
 from evidence_store.errors import StoreError, UsageError
-from evidence_store.verify import Verification, verify_store
+from evidence_store.verify import CHAIN_ONLY, Verification, verify_store
 
 NOT_VERIFIED = 4
+SHOWN = "This shows what the collector recorded, in full and in order; not that the recorded answers were true."
+SHOWN_BY_THE_CHAIN = (
+    "This shows that the log is whole, and that the plans, replies and results of its runs are the files it names; not "
+    "what stands in them, nor that any body is there."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +74,7 @@ def _verify(given: argparse.Namespace) -> Verification:
         return verify_store(
             given.store,
             key=given.key,
-            read_data=not (given.no_read_data or given.chain_only),
+            read_data=not given.no_read_data,
             chain_only=given.chain_only,
             tsa_roots=roots,
             max_stamp_lag_h=given.max_stamp_lag_h,
@@ -113,9 +118,7 @@ def in_words(found: Verification) -> str:
     counts = f"{found.leaves} leaves, {found.runs} runs, {found.replies} replies, {found.objects} objects"
     if found.ok:
         text.append(f"verified: {counts}")
-        text.append(
-            "This shows what the collector recorded, in full and in order; not that the recorded answers were true."
-        )
+        text.append(SHOWN_BY_THE_CHAIN if CHAIN_ONLY in found.warnings else SHOWN)
     else:
         reason = f"{len(found.problems)} problems" if found.problems else "the signer is not authenticated"
         text.append(f"NOT verified ({reason}): {counts}")

@@ -40,6 +40,7 @@ def erase(
         basis: why it must go, in words; it stays in the log for ever, so it names nobody.
         approved_by: who decided.
         named: digests that replies and attachments name; nothing else can be erased.
+        lists: unordered lists that one of the bodies is a page of, by their key in closing leaves; their records go.
 
     Raises:
         UsageError: a body is not there, is no reply's, or the words are missing or too long.

@@ -16,7 +16,8 @@ LIST_KEY = re.compile(r"[0-9a-f]{32}")
 """How a closing leaf names a list: what its request has in common on every day, hashed."""
 HEAD = b"affidavit/unordered-list/1"
 """First line of what is kept, so that it is never the same as a page."""
-TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]')
+TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[][{}]', re.DOTALL)
+"""Strings, and what opens and closes a record; a string that never ends goes to the end, and is looked at once."""
 ELEMENTS = re.compile(rb"</?(?:item|member)>")
 
 

@@ -34,8 +34,8 @@ from evidence_store.spelling import now, stamp, unstamp
 from evidence_store.tokens import TOKEN_LIMIT, Token, anchored, copies_named, token_digests
 
 LAG_LIMIT_H = 100_000
-SEALED_FILES = {layout.PLAN, layout.SEED, layout.MANIFEST + layout.PACKED, layout.RESULTS + layout.PACKED}
-"""Files of a run that are small beside its pack."""
+SEALED_FILES = (layout.PLAN, layout.MANIFEST + layout.PACKED, layout.RESULTS + layout.PACKED)
+"""Files of every run that are small beside its pack."""
 CLOCK_SKEW = timedelta(minutes=5)
 OTHER_FILES = (
     layout.NOTE_FILE, layout.TOKEN_FILE, layout.COSIGNATURE_FILE, layout.CHAIN_FILE,
@@ -46,6 +46,10 @@ PROBLEM_LIMIT = 1000
 NO_ANCHOR = (
     "no outside anchor: nothing here shows that the log was not cut short or rewritten whole by the holder of its key; "
     "compare with a checkpoint held elsewhere, or have checkpoints time-stamped"
+)
+CHAIN_ONLY = (
+    "the chain only was checked: no line of a run was read, and no body; packs were not looked at, not even whether "
+    "they are there, and of attachments only whether they are there"
 )
 NO_KEY = "consistent, signer not authenticated: no key was given to verify with"
 
@@ -149,7 +153,8 @@ def verify_store(
     history = check.history()
     if history is None:
         return check.outcome(None, False, ())
-    attachments.check(root, history.leaves, check.listed, check.report, check.warnings.append, read_data=read_data)
+    whole = read_data and not chain_only
+    attachments.check(root, history.leaves, check.listed, check.report, check.warnings.append, read_data=whole)
     if chain_only:
         check.sealed_files(history)
     else:
@@ -278,15 +283,15 @@ class _Check:
             self.warnings.append(f"run{which} is open; what it holds is not sealed yet")
 
     def sealed_files(self, history: History) -> None:
-        """Check the digest of every file that a leaf names, but for the packs."""
-        self.warnings.append("the chain only was checked: no line of a run was read, and no body")
+        """Check the digest of every file that a leaf must name, but for the packs."""
+        self.warnings.append(CHAIN_ONLY)
         for run in history.runs.values():
             if run.kept:
                 self._statement(run)
-                for file in sorted(run.subject.keys() & SEALED_FILES):
+                for file in (*SEALED_FILES, *((layout.SEED,) if layout.SEED in run.subject else ())):
                     name = f"{layout.run_name(run.number)}/{file}"
                     with self.noting(name), open_file(self.root, name) as opened:
-                        check_digest(opened, run.subject[file])
+                        check_digest(opened, _subject(run, file))
 
     def _statement(self, run: RunInfo) -> None:
         name = f"{layout.run_name(run.number)}/{layout.STATEMENT}"

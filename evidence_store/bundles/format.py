@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from evidence_store import layout
 from evidence_store.dsse import ENVELOPE_LIMIT
 from evidence_store.note import NOTE_LIMIT, Checkpoint
 from evidence_store.pack import OBJECT_LIMIT
@@ -47,7 +48,6 @@ WITHHELD_LIMIT = 10_000_000
 LARGE, SMALL = 1 << 20, 65536
 
 _SEG = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
-NAME = r"[a-z0-9][a-z0-9-]{0,31}"
 RUN_FILE = re.compile(r"data/runs/([0-9]{8})/(plan\.json|manifest\.ndjson|results\.ndjson|spans\.ndjson)")
 REDACTED = re.compile(r"data/redacted/([0-9a-f]{2})/(\1[0-9a-f]{62})\.json")
 OBJECT = re.compile(r"data/objects/([0-9a-f]{2})/(\1[0-9a-f]{62})")
@@ -57,10 +57,8 @@ ENTRY = re.compile(r"log/entries/([0-9]{12})-([a-z][a-z-]{0,31})\.dsse\.json")
 KEY_LEAF = re.compile(
     r"keys/leaves/([0-9]{12})-(genesis|key-transition|key-revocation|redaction|attachment|waiver)\.dsse\.json"
 )
-NOTE = re.compile(r"log/checkpoints/([0-9]{12})\.note")
-TOKEN = re.compile(rf"log/checkpoints/([0-9]{{12}})\.note\.({NAME})\.tsr")
-COSIGNATURE = re.compile(r"log/checkpoints/([0-9]{12})\.note\.([0-9a-f]{8})\.cosig")
-CHAIN = re.compile(r"log/checkpoints/[0-9a-f]{64}\.(?:chain\.pem|crl)")
+NOTE, TOKEN, COSIGNATURE, CHAIN = layout.NOTE_FILE, layout.TOKEN_FILE, layout.COSIGNATURE_FILE, layout.CHAIN_FILE
+"""Checkpoints, and what is said of them, stand in a bundle where they stand in the store."""
 VERIFIERS = re.compile("|".join(map(re.escape, (GUIDE, ONE_FILE, SHELL, PAGE, WORDS, QR))))
 
 _ALLOWED = (

@@ -76,6 +76,8 @@ def served(folder: Path) -> Iterator[str]:
             program, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={filer}",
             "-s3", f"-s3.port={s3}", f"-s3.config={folder / 's3.json'}",
+            # Of no use here, and else on fixed ports: two runs of the tests could not be at work at once.
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
             "-master.volumeSizeLimitMB=64", "-master.volumePreallocate=false", "-volume.max=20",
         ],
         stdout=log, stderr=log, start_new_session=True, cwd=folder,

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evidence_store import history, layout, log
+from evidence_store import history, layout, lines, log
+from evidence_store.__main__ import in_words
 from evidence_store.errors import StoreError, TamperedError
 from evidence_store.keys import FileSigner
 from evidence_store.store import Store
 from evidence_store.verify import Verification, verify_store
+from evidence_store.writer import LogWriter
 
 ORIGIN = "evidence.acme.example/prod"
 
@@ -309,6 +311,11 @@ def test_the_chain_alone_shows_every_altered_file_but_the_packs_and_says_what_it
     whole = verify_store(small, key=signer.keyid, chain_only=True)
     assert whole.ok
     assert any("no line of a run was read, and no body" in warning for warning in whole.warnings)
+    assert any("packs were not looked at, not even whether they are there" in warning for warning in whole.warnings)
+    text = in_words(whole)
+    assert "in full" not in text
+    assert text.endswith("not what stands in them, nor that any body is there.")
+    assert in_words(verify_store(small, key=signer.keyid)).endswith("not that the recorded answers were true.")
     missed = set()
     for name in sealed_files(small):
         good = (small / name).read_bytes()
@@ -320,6 +327,31 @@ def test_the_chain_alone_shows_every_altered_file_but_the_packs_and_says_what_it
             assert name in names(found)
         (small / name).write_bytes(good)
     assert missed == {"runs/00000001/objects.pack"}
+
+
+def test_the_chain_alone_misses_no_file_that_its_leaf_leaves_out(
+    small: Path, signer: FileSigner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealing = LogWriter.make
+    monkeypatch.setattr(
+        LogWriter, "make",
+        lambda self, kind, facts, subject, beside=(): sealing(
+            self, kind, facts, {name: sha256 for name, sha256 in subject.items() if "results" not in name}, beside
+        ),
+    )  # fmt: skip
+    with Store.open(small, signer=signer) as store:
+        store.begin({}, b"{}").close([], {})
+    found = verify_store(small, key=signer.keyid, chain_only=True)
+    assert [str(problem) for problem in found.problems] == [
+        "runs/00000002/results.ndjson.zst: is not named by its leaf"
+    ]
+
+
+def test_a_line_that_is_nested_too_deep_is_a_problem_of_its_place() -> None:
+    for depth in (300, 900, 5000):
+        line = b'{"i":0,"x":%b%b,"salt":"%b"}' % (b"[" * depth, b"]" * depth, b"A" * lines.SALT_LENGTH)
+        with pytest.raises(ValueError, match=r"Recursion limit|depth limit"):
+            lines.parse_all(0, [line])
 
 
 def test_leaves_that_a_writer_adds_while_it_is_read_are_no_problem(

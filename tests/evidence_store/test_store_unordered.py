@@ -136,6 +136,13 @@ def test_records_are_cut_where_they_stand() -> None:
         assert records(other) == [other]
 
 
+@pytest.mark.parametrize("piece", [b'\\"', b'["', b'"a', b"{", b"<item>", b"</item>", b'[{"a":"\\', b"\xff\x00"])
+def test_a_page_that_never_ends_is_looked_at_once(piece: bytes) -> None:
+    page = b'["' + piece * 200_000
+    assert records(page) == [page]
+    assert records(b"<a>" + page) == [b"<a>" + page]
+
+
 def test_what_is_too_large_or_too_many_is_given_up() -> None:
     lists = Lists(limit=10)
     lists.add(b"k", b'[{"a":1}]')
