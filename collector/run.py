@@ -134,7 +134,7 @@ def run(
         writer.close(results.lines(), _closing(results) | {"clock": clocks.facts()})
     except InterruptedRunError:
         raise
-    except BaseException as error:
+    except BaseException as error:  # the run is on record as aborted whatever happened; raised on
         writer.abort(f"the collector failed: {type(error).__name__}")
         raise
     finally:
