@@ -14,10 +14,14 @@ from evidence_store.bundles.verify import verify_bundle
 from evidence_store.cosignature import Witness
 from evidence_store.disclose import check_with_note
 from evidence_store.errors import StoreError, UsageError
-from evidence_store.verify import CHAIN_ONLY, Verification, verify_store
+from evidence_store.verify import CHAIN_ONLY, LINES_ONLY, Verification, verify_store
 
 NOT_VERIFIED = 4
 SHOWN = "This shows what the collector recorded, in full and in order; not that the recorded answers were true."
+SHOWN_BY_THE_LINES = (
+    "This shows what the collector did, in full and in order; not that the bodies it received are the sealed ones, nor "
+    "that they were true."
+)
 SHOWN_BY_THE_CHAIN = (
     "This shows that the log is whole, and that the plans, replies and results of its runs are the files it names; not "
     "what stands in them, nor that any body is there."
@@ -118,7 +122,8 @@ def in_words(found: Verification) -> str:
     counts = f"{found.leaves} leaves, {found.runs} runs, {found.replies} replies, {found.objects} objects"
     if found.ok:
         text.append(f"verified: {counts}")
-        text.append(SHOWN_BY_THE_CHAIN if CHAIN_ONLY in found.warnings else SHOWN)
+        parts = {CHAIN_ONLY: SHOWN_BY_THE_CHAIN, LINES_ONLY: SHOWN_BY_THE_LINES}
+        text.append(next((told for warning, told in parts.items() if warning in found.warnings), SHOWN))
     else:
         reason = f"{len(found.problems)} problems" if found.problems else "the signer is not authenticated"
         text.append(f"NOT verified ({reason}): {counts}")

@@ -51,6 +51,7 @@ CHAIN_ONLY = (
     "the chain only was checked: no line of a run was read, and no body; packs were not looked at, not even whether "
     "they are there, and of attachments only whether they are there"
 )
+LINES_ONLY = "no body was read: one that was altered within its pack does not show"
 NO_KEY = "consistent, signer not authenticated: no key was given to verify with"
 
 
@@ -159,6 +160,8 @@ def verify_store(
         check.sealed_files(history)
     else:
         check.runs(history, read_data, subset)
+        if not read_data:
+            check.warnings.append(LINES_ONLY)
     stamps = check.stamps(history, tsa_roots)
     cosignatures = check.cosignatures(history, cosigners)
     copies = tuple(check_copies(history, against, check.report, check.warnings.append))

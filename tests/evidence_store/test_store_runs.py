@@ -18,7 +18,7 @@ from evidence_store.errors import LockedError, StoreError, TamperedError, UsageE
 from evidence_store.keys import FileSigner
 from evidence_store.log import frames
 from evidence_store.store import Store
-from evidence_store.verify import verify_store
+from evidence_store.verify import LINES_ONLY, verify_store
 
 ORIGIN = "evidence.acme.example/prod"
 
@@ -79,6 +79,8 @@ def test_a_sealed_store_verifies_and_says_what_it_cannot_show(sealed: Path, sign
     assert any("no outside anchor" in warning for warning in found.warnings)
     quick = verify_store(sealed, key=signer.keyid, read_data=False)
     assert quick.ok
+    assert LINES_ONLY in quick.warnings
+    assert LINES_ONLY not in found.warnings
 
 
 def test_without_a_pinned_key_nothing_is_authenticated(sealed: Path, other_signer: FileSigner) -> None:
