@@ -136,14 +136,14 @@ def facts(
         ConfigError: its dates contradict each other, or it does not say who states it.
     """
     effective = effective or start or now
-    start = start or effective
+    start, told = start or effective, end is not None
     end = end or (now if start <= now else valid_until)
     if not by.strip():
         raise ConfigError("nobody states it", "give the name, or the role, of who does with --by")
     for text in (name, title, by, role):
         if len(text) > LONGEST or not text.isprintable():
             raise ConfigError(f"{text[:40]!r} cannot stand in a leaf", f"give at most {LONGEST} visible characters")
-    if end < start:
+    if end < start or (told and end == start):  # it ends with the moment before
         raise ConfigError("the period ends before it begins", "correct --from and --to")
     if valid_until <= effective:
         raise ConfigError("it would expire before it takes effect", "correct --effective and --valid-until")

@@ -35,10 +35,17 @@ _NAME = re.compile(
     rf"\b(?P<who>ISO\s?/\s?IEC|ISO\s?/\s?EIC|IEC\s?/\s?ISO|ISO\\IEC|ISO|IEC)(?P<gap>[\s_-]{{0,3}})(?P<no>{_NUMBER})\b"
 )
 _EDITION = re.compile(rf"\b(?P<no>{_NUMBER})(?P<mark>[:/-]|\s\(?)(?P<year>(?:19|20)\d\d)\b")
+_ADOPTED = re.compile(
+    r"(?:^|[^A-Za-z])(?:EN|AS|BS|CSN|DIN|DS|GOST R|JIS|KS|NBR|NEN|NF|NS|NZS|PN|SANS|SIST|SN|SS|STN|UNE|UNI|ÖNORM)"
+    r"[ -]{1,2}(?:EN[ -])?(?:ISO\s?/\s?IEC\s|Q )?$"
+)
+"""What stands before the number of a standard that a country adopted, in a year of its own."""
 _AMENDMENT = re.compile(
     r"27001:2022(?P<told>\s*[/+,]?\s*(?:Amd|AMD|Amendment|A)(?:\.?\s*)(?P<no>\d)\b(?:\s*[:/(]\s*(?P<year>\d{4})\)?)?)"
 )
 _CONTROL = re.compile(r"\bA\.(?P<theme>\d{1,2})\.(?P<second>\d{1,2})(?:\.(?P<third>\d{1,2}))?(?![\d.]*\d)")
+_ELSEWHERE = re.compile(r"\b(?:appendix|exhibit|figure|rack|room|schedule|table) $", re.IGNORECASE)
+"""What stands before a number that is none of Annex A."""
 _CLOUD = re.compile(r"\bCLD[ .]?(?P<no>\d{1,2}(?:\.\d{1,2})+)")
 _COUNTS = (
     re.compile(r"\b(?:Annex A|27001)\b[^.;\n]{0,60}?\b(?P<count>\d{2,3}) (?:security )?controls\b", re.IGNORECASE),
@@ -115,6 +122,8 @@ def _wrong(line: str, past: bool, cloud_2026: bool) -> Iterator[tuple[str, str]]
 
 def _editions(line: str, past: bool) -> Iterator[tuple[str, str]]:
     for match in _EDITION.finditer(line):
+        if _ADOPTED.search(_before(line, match)):
+            continue
         editions = EDITIONS.get(match["no"], ())
         now = f"ISO/IEC {match['no']}:{editions[-1]}" if editions else ""
         if not now or (match["no"] == "27017" and match["year"] == "2015"):  # both editions stand in contracts
@@ -129,6 +138,11 @@ def _editions(line: str, past: bool) -> Iterator[tuple[str, str]]:
             yield match[0], f"that edition was replaced; write {now}"
 
 
+def _before(line: str, match: re.Match[str]) -> str:
+    """As much of the line before a match as tells what its number is of."""
+    return line[max(0, match.start() - 40) : match.start()]
+
+
 def _amendments(line: str) -> Iterator[tuple[str, str]]:
     right = "ISO/IEC 27001:2022/Amd 1:2024"
     for match in _AMENDMENT.finditer(line):
@@ -139,6 +153,8 @@ def _amendments(line: str) -> Iterator[tuple[str, str]]:
 
 def _controls(line: str, past: bool) -> Iterator[tuple[str, str]]:
     for match in _CONTROL.finditer(line):
+        if _ELSEWHERE.search(_before(line, match)):
+            continue
         theme, second = int(match["theme"]), int(match["second"])
         if match["third"]:
             after = successors()["27001"].get(match[0], ())

@@ -439,6 +439,8 @@ def test_check_prints_every_fault_and_every_wrong_term(tmp_path: Path) -> None:
     ("text", "found", "write"),
     [
         ("ISO/IEC 27001:2017", "27001:2017", "there is no edition of 2017; write ISO/IEC 27001:2022, with /Amd 1:2024"),
+        ("THEN ISO/IEC 27001:2017", "27001:2017", "there is no edition of 2017"),
+        ("Annex A, in A.12.1", "A.12.1", "Annex A of ISO/IEC 27001:2022 has A.5 to A.8 only"),
         ("ISO/IEC 27001:2013", "27001:2013", "that edition was replaced; write ISO/IEC 27001:2022"),
         ("ISO/IEC 27001-2022", "27001-2022", "write ISO/IEC 27001:2022"),
         ("ISO/IEC 27002:2021", "27002:2021", "there is no edition of 2021; write ISO/IEC 27002:2022"),
@@ -479,6 +481,9 @@ def test_a_wrong_term_is_found_with_its_line_and_what_to_write(text: str, found:
         "ISO/IEC 27017:2015, CLD.6.3.1; ISO/IEC 27018:2025, A.10.11 and A.2.1",
         "version 1.2.3 of 2013, release A1, room A.12, section A.5.1.1.1",
         "Statement of Applicability",
+        "EN ISO/IEC 27001:2023, BS EN ISO/IEC 27001:2023, DIN EN ISO/IEC 27001:2024-01, NEN-EN-ISO/IEC 27002:2017",
+        "JIS Q 27001:2023 and AS ISO/IEC 27001:2023",
+        "rooms in Appendix A.9.1 of the lease; Table A.12.1",
     ],
 )
 def test_what_is_right_is_left_alone(text: str) -> None:
