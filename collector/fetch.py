@@ -48,6 +48,9 @@ def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Sha
         except Exception as error:  # boundary: a broken source must not take the run with it
             gap = Gap(task.dataset, task.scope, GapKind.CRASHED, f"the source crashed: {crash(error)}")
     connection.settle()
+    refused = connection.wire.refused
+    if refused and gap is None and not any(kind == GapKind.UNDECLARED for kind, _, _ in partial):
+        gap = Gap(task.dataset, task.scope, refused.kind, refused.reason, refused.operation)  # the source hid it
     replies = connection.wire.finish()
     if gap is None and not replies:
         gap = Gap(

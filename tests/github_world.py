@@ -128,7 +128,9 @@ class GitHubWorld(HttpWorld):
     def connect(self, source: Source, ledger: MemoryLedger, site: Site, limits: Limits, attempts: int) -> Http:
         task = Task(source.id, self.kind, ORG if source.per == "account" else "")
         retry = Retry(attempts=attempts, base_s=0.001, cap_s=0.01)
-        return Http(LiveWire(task, ledger, source.redactions), site, retry=retry, limits=limits, pool=self._pool)
+        wire = LiveWire(task, ledger, source.redactions)
+        wire.permissions = frozenset(source.permissions)
+        return Http(wire, site, retry=retry, limits=limits, pool=self._pool)
 
     def _one(self, request: Request, template: str) -> Reply:
         found = self.held.get(request.path)

@@ -40,12 +40,14 @@ class World:
         """Run the source of ``dataset``."""
         source, ledger = plugins.load().sources[dataset], MemoryLedger()
         wire = LiveWire(Task(dataset, source.connection), ledger, source.redactions)
+        wire.permissions = frozenset(source.permissions)
         return self._read(source, wire, Retry(attempts=self.attempts, base_s=0.001, cap_s=0.01), ledger)
 
     def replay(self, reading: Reading) -> Reading:
         """Run the same source again from what was recorded."""
         task = reading.shard.task
         wire = ReplayWire(task, reading.ledger.lines, reading.ledger.objects.__getitem__)
+        wire.permissions = frozenset(plugins.load().sources[task.dataset].permissions)
         again = self._read(
             plugins.load().sources[task.dataset], wire, Retry(self.attempts, waits=False), reading.ledger
         )

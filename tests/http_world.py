@@ -193,6 +193,7 @@ class HttpWorld:
 
     def connect(self, source: Source, ledger: MemoryLedger, site: Site, limits: Limits, attempts: int) -> Http:
         wire = LiveWire(Task(source.id, self.kind), ledger, source.redactions)
+        wire.permissions = frozenset(source.permissions)
         retry = Retry(attempts=attempts, base_s=0.001, cap_s=0.01)
         return Http(wire, site, retry=retry, limits=limits, pool=self._pool)
 
@@ -215,6 +216,7 @@ class HttpWorld:
         task = reading.shard.task
         source = source or plugins.load().sources[task.dataset]
         wire = ReplayWire(task, reading.ledger.lines, reading.ledger.objects.__getitem__)
+        wire.permissions = frozenset(source.permissions)
         connection = Http(
             wire, Site(self.kind, self.origin), retry=Retry(attempts=attempts, waits=False), limits=limits
         )

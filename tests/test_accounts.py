@@ -106,7 +106,7 @@ def world(tmp_path: Path) -> Iterator[HttpWorld]:
     yield from worlds(HttpWorld, tmp_path)
 
 
-@source("acme.things", key="id", per="connection", permissions=("things:read",))
+@source("acme.things", key="id", per="connection", permissions=("GET /things", "GET /things/{id}/guard"))
 def things(acme: Http) -> Iterator[Row]:
     """Every thing with its guard, which may not be set up."""
     for item in acme.pages("/things"):
@@ -138,7 +138,7 @@ def test_the_vendors_sentence_tells_not_set_up_from_not_allowed(
     same(world, reading, things)
 
 
-@source("acme.pairs", key="id", per="connection", permissions=("things:read",))
+@source("acme.pairs", key="id", per="connection", permissions=("GET /things", "GET /things/{id}/part"))
 def pairs(acme: Http) -> Iterator[Row]:
     """Every thing with what it cannot do without."""
     found = ((item, acme.attempt("/things/{id}/part", id=item["id"])) for item in acme.pages("/things"))

@@ -4,11 +4,10 @@ The rows are those that sources made of recorded replies. Each kind's own tests 
 against the vendor's description, where there is one; so a field that stands in a row stands in the description, and
 one that a check reads and no row has was invented.
 
-What a source may ask for is held at run time where an operation tells which right it needs: AWS (action), Kubernetes
-(verb and resource), databases (table), directories (attribute), registers (file), TLS endpoints (kind of request).
-For the OAuth scopes of REST APIs only Okta's description has a table from operation to scope, which is compared here;
-those of GitHub, GitLab, Google, Microsoft, Keycloak and Atlassian were taken from the vendors' reference by hand, and
-nothing but the vendor can hold a source to them: the credential is refused where they are too few.
+What a source may ask for is held at run time, of every kind, by what a request needs (``collector.connect.rights``): an
+action of AWS, a verb and a resource, a table, an attribute, a file, a program, or what a vendor's reference says of a
+path. Of those references only Okta's description can be compared with our table here; the other tables were taken from
+the vendors' pages by hand, and only the vendor can say that a right is too little: the credential is refused.
 """
 
 from __future__ import annotations
@@ -16,9 +15,8 @@ from __future__ import annotations
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,11 @@ import pytest
 
 from collector import examples
 from collector.api import Check
-from collector.connect.kubernetes import permission
-from collector.connect.sql import named
+from collector.connect import rights
 from collector.examples import Example
 from collector.judge import Bench, answer
 from collector.model import GAP_KEY, Record, Refused, Table, Traced, record
 from tests import sample
-from tests.fault_injections import OURS
 from tests.fault_worlds import KINDS, LIBRARY, Estate, rows_of, small_pages, world_of
 from tests.http_world import SPECS
 
@@ -256,51 +252,82 @@ def test_a_watched_record_tells_what_is_read_of_it() -> None:
 # -------------------------------------------------------------------------------------------------- what may be asked
 
 
-def test_the_scopes_of_okta_are_those_of_the_description() -> None:
-    """Each operation names the scope it needs; a source declares those of what it asks for, and no other."""
+def test_the_table_of_okta_is_that_of_the_description() -> None:
+    """Each operation names the scope it needs; the table has the same, and no path beyond."""
     file = SPECS / "okta-collector.openapi.json"
     if not file.is_file():
         pytest.skip(f"{file} is absent: scopes were not compared")
     paths = json.loads(file.read_text("utf8"))["paths"]
-    for task, lines in world_of("okta").lines.items():
-        asked = {line["op"].removeprefix("okta:GET ") for line in lines if line["op"] not in OURS}
-        needed = {
-            scope for path in asked for item in paths[path]["get"]["security"] for scope in item.get("oauth2", ())
-        }
-        assert set(LIBRARY.sources[task.dataset].permissions) == needed, task.dataset
+    for path, row in rights.table("okta").items():
+        described = [set(item["oauth2"]) for item in paths[path]["get"]["security"] if "oauth2" in item]
+        assert described == [set(row.rights)], path
+        assert not row.also
 
 
-def _needed(kind: str, line: Mapping[str, Any]) -> set[str]:
-    """The rights that a recorded request needs, where its operation tells."""
-    operation, params = line["op"], line["params"]
-    if kind == "kubernetes":
-        path = operation.partition(":GET ")[2]
-        return {permission(path.format(**{name: str(value) for name, value in params.items()}))}
-    if kind in ("postgresql", "mariadb"):
-        return named(kind, params["sql"])[1]
-    if kind in ("ldap", "active-directory"):
-        return {f"read {name.partition(';')[0]}" for name in params.get("attributes", ()) if name != "1.1"}
-    if kind == "register":
-        return {f"read {params['path']}"} if operation != "register:list" else {"read documents/x.md"}
-    if kind == "host":
-        return {f"{operation} {params['path'] if 'path' in params else ' '.join(params['argv'])}"}
-    return {operation}
+TABLES = sorted(file.stem for file in Path(rights.__file__).parent.glob("*.yaml"))
+
+NOT_NEEDED = {
+    ("active-directory.password-settings", "read the Password Settings Container and what is in it"): "a container",
+    ("host.logging", "host:read /etc/systemd/journald.conf.d/*"): "a machine without such files",
+    ("host.logging", "host:read /run/systemd/journald.conf.d/*"): "a machine without such files",
+    ("host.sshd", "host:list /etc/crypto-policies/back-ends"): "where the configuration includes it (Red Hat)",
+    ("host.sshd", "host:list /etc/ssh"): "where the configuration includes a file beside it",
+    ("host.sshd", "host:read /etc/crypto-policies/back-ends/opensshserver.config"): "where it is included (Red Hat)",
+    ("host.time", "host:run ntpq -c rv"): "asked where chronyd does not answer",
+    ("host.time", "host:run timedatectl show"): "asked where nothing else answers",
+    ("host.time", "host:run timedatectl timesync-status"): "asked where chronyd and ntpd do not answer",
+    ("host.updates", "host:list /var/cache/dnf"): "a machine with apt",
+    ("host.updates", "host:read /var/cache/dnf/*/repodata/repomd.xml"): "a machine with apt",
+    ("host.updates", "host:run dnf --quiet --cacheonly --setopt=logfilelevel=0 updateinfo list --security"):
+        "a machine with apt",
+    ("keycloak.issuers", "view-realm"): "any role of realm-management shows the realms, and one is needed",
+    ("mariadb.tablespaces", "PROCESS"): "a privilege of the account, which no statement names",
+    ("postgresql.hba-rules", "EXECUTE ON pg_hba_file_rules()"): "a function behind the view that is asked",
+    ("postgresql.sessions", "pg_read_all_stats"): "a role, which no statement names",
+    ("postgresql.settings", "pg_read_all_settings"): "a role, which no statement names",
+}  # fmt: skip
+"""Declared rights that no recorded request needs, and why they are declared all the same."""
 
 
-HELD = ("kubernetes", "postgresql", "mariadb", "ldap", "active-directory", "register", "tls")
-"""Kinds whose connection holds a source to what it declares."""
+def _needed(kind: str, lines: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The rights that recorded requests need."""
+    return {need for line in lines for need in rights.needed(kind, line["op"], line["params"])}
 
 
-@pytest.mark.parametrize("kind", [*HELD, "host"])
-def test_a_source_asks_for_what_it_declares_and_for_nothing_else(kind: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_source_asks_for_what_it_declares_and_declares_what_it_asks_for(kind: str) -> None:
+    """A right that nothing needs is too much, and stands in a list with the reason."""
     for task, lines in world_of(kind).lines.items():
-        declared = LIBRARY.sources[task.dataset].permissions
-        needed = {need for line in lines if line["op"] != "collector:clock" for need in _needed(kind, line)}
-        undeclared = {need for need in needed if not any(fnmatchcase(need, item) for item in declared)}
-        assert undeclared == set(), task.dataset
+        declared, needed = LIBRARY.sources[task.dataset].permissions, _needed(kind, lines)
+        assert {need for need in needed if not rights.covers(kind, declared, need)} == set(), task.dataset
+        idle = {item for item in declared if not any(rights.covers(kind, (item,), need) for need in needed)}
+        assert idle == {item for dataset, item in NOT_NEEDED if dataset == task.dataset}, task.dataset
 
 
-@pytest.mark.parametrize("kind", HELD)
+def test_what_no_request_can_show_is_among_what_none_needs() -> None:
+    hidden = {
+        (source.id, right)
+        for source in LIBRARY.sources.values()
+        for right in source.permissions
+        if not rights.shown(source.connection, right)
+    }
+    assert hidden == {
+        (dataset, right)
+        for dataset, right in NOT_NEEDED
+        if dataset.startswith(("active-directory.", "mariadb.", "postgresql."))
+    }
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_has_no_path_that_nobody_asks_for(kind: str) -> None:
+    asked = {line["op"].partition(":GET ")[2] for lines in world_of(kind).lines.values() for line in lines}
+    assert set(rights.table(kind)) == asked - {""}
+    spelt = {right for source in LIBRARY.sources.values() if source.connection == kind for right in source.permissions}
+    for row in rights.table(kind).values():
+        assert {*row.rights, *(right for _, _, more in row.also for right in more)} <= spelt
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_source_that_does_not_declare_what_it_asks_is_not_answered(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,20 +336,18 @@ def test_a_source_that_does_not_declare_what_it_asks_is_not_answered(
     with small_pages():
         estate = Estate([world], tmp_path, [])
         for task, lines in world.lines.items():
-            source = LIBRARY.sources[task.dataset]
-            needed = {need for line in lines if line["op"] != "collector:clock" for need in _needed(kind, line)}
+            source, needed = LIBRARY.sources[task.dataset], _needed(kind, lines)
             for right in source.permissions:
-                if not any(fnmatchcase(need, right) for need in needed):
-                    continue  # a role, or what only some servers are asked for
                 fewer = replace(source, permissions=tuple(one for one in source.permissions if one != right))
-                mine = [need for need in needed if fnmatchcase(need, right)]
-                if any(fnmatchcase(need, item) for item in fewer.permissions for need in mine):
-                    continue  # another declaration covers it
+                mine = [need for need in needed if rights.covers(kind, (right,), need)]
+                if not mine or any(rights.covers(kind, fewer.permissions, need) for need in mine):
+                    continue  # nothing needs it here, or another declaration covers it
                 monkeypatch.setitem(LIBRARY.sources, task.dataset, fewer)
                 shard = estate.read(task, lines)
                 gaps = [gap for gap in (shard.population.gap, *shard.population.partial) if gap]
                 assert "undeclared" in {str(gap.kind) for gap in gaps}, (task.dataset, right)
+                asked = [line for line in lines if line["i"] in shard.population.replies]
+                assert not set(mine) & _needed(kind, asked), (task.dataset, right)
                 held += 1
             monkeypatch.setitem(LIBRARY.sources, task.dataset, source)
     assert held
-

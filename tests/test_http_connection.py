@@ -22,7 +22,7 @@ from collector.api import Cursor, Field, Http, Link, Offset, Pages, Redaction, R
 from collector.collect import collect
 from collector.config import HttpConnection, load
 from collector.connect import credential as credentials
-from collector.connect import opening
+from collector.connect import opening, rights
 from collector.connect.base import Limits
 from collector.connect.credential import ClientCredentials, NoCredentialError
 from collector.connect.http import Site, _after_s, open_session
@@ -46,7 +46,7 @@ def world(tmp_path: Path) -> Iterator[HttpWorld]:
 def things(pager: Pager = Link(), *, rows: str = "", redactions: tuple[Redaction, ...] = (), **query: Any) -> Source:  # noqa: B008
     """A source that lists ``/things``."""
 
-    @source("acme.t.things", key="id", per="connection", permissions=("read",), redactions=redactions)
+    @source("acme.t.things", key="id", per="connection", permissions=("GET /things",), redactions=redactions)
     def declared(http: Http) -> Iterator[Row]:
         """Every thing."""
         yield from http.pages("/things", rows=rows, pager=pager, **query)
@@ -57,7 +57,7 @@ def things(pager: Pager = Link(), *, rows: str = "", redactions: tuple[Redaction
 def one(ask: Callable[[Http], Any]) -> Source:
     """A source of one row, with what ``ask`` gives as ``reply``."""
 
-    @source("acme.t.one", key="Id", per="connection", permissions=("read",))
+    @source("acme.t.one", key="Id", per="connection", permissions=("GET /*",))
     def declared(http: Http) -> Iterator[Row]:
         """One thing."""
         yield {"Id": "one", "reply": ask(http)}
@@ -518,7 +518,7 @@ def test_deferred_lists_are_whole_and_cite_their_replies(world: HttpWorld) -> No
     world.paged("/things", THINGS)
     world.paged("/things/{id}/parts", THINGS, size=3)
 
-    @source("acme.t.things", key="id", per="connection", permissions=("read",))
+    @source("acme.t.things", key="id", per="connection", permissions=("GET /things", "GET /things/{id}/parts"))
     def declared(http: Http) -> Iterator[Row]:
         """Every thing and its parts."""
         for thing in http.pages("/things"):
@@ -863,6 +863,131 @@ def test_every_form_of_credential_opens(world: HttpWorld, tmp_path: Path, monkey
         tmp_path, workers=1, stop=threading.Event(),
     )  # fmt: skip
     assert [shard.population for shard in again] == [shard.population for shard in shards[:5]]
+
+
+# What a source may ask
+
+
+ASKS: dict[str, Callable[[Http], Any]] = {
+    "get": lambda http: http.get("/others/{id}", id="o1"),
+    "part": lambda http: http.get("/others/{id}", id="o1", part=True),
+    "pages": lambda http: list(http.pages("/others/{id}", id="o1")),
+    "attempt": lambda http: http.attempt("/others/{id}", id="o1"),
+    "attempt_all": lambda http: http.attempt_all("/others/{id}", id="o1"),
+}
+
+
+def asking(ask: Callable[[Http], Any], *permissions: str, name: str = "acme.t.things") -> Source:
+    """A source that lists ``/things`` and asks for something else beside it."""
+
+    @source(name, key="id", per="connection", permissions=permissions)
+    def declared(http: Http) -> Iterator[Row]:
+        """Every thing, and something else."""
+        for thing in http.pages("/things"):
+            yield {**thing, "more": ask(http)}
+
+    return declared
+
+
+@pytest.mark.parametrize("way", ASKS)
+def test_what_is_not_declared_is_not_asked_whatever_the_way(world: HttpWorld, way: str) -> None:
+    world.paged("/things", THINGS)
+    world.route("/others/{id}", lambda request: Reply(body=[{"id": "o1"}]))
+    ours = asking(ASKS[way], "GET /things")
+    reading = world.read_source(ours)
+    told = "acme:GET /others/{id} was not asked: the source does not declare GET /others/{id}"
+    assert gap_of(reading) == ("undeclared", told)
+    assert {request.path for request in world.requests} == {"/things"}
+    same(world, reading, ours)
+    declared = asking(ASKS[way], "GET /things", "GET /others/{id}")
+    assert world.read_source(declared).shard.population.proven
+
+
+def test_a_source_that_hides_what_it_may_not_ask_is_told_of_all_the_same(world: HttpWorld) -> None:
+    world.paged("/things", THINGS)
+
+    def quiet(http: Http) -> Any:
+        try:
+            return http.get("/others/{id}", id="o1")
+        except Unavailable:
+            return None
+
+    ours = asking(quiet, "GET /things")
+    reading = world.read_source(ours)
+    assert [row["id"] for row in reading.rows] == [thing["id"] for thing in THINGS]
+    assert gap_of(reading)[0] == "undeclared"
+    same(world, reading, ours)
+
+
+def test_a_vendor_with_a_table_is_held_to_its_rights(world: HttpWorld) -> None:
+    world.kind = "jira"
+    world.route("/rest/api/3/myself", lambda request: Reply(body={"accountId": "a1"}))
+    world.route("/rest/api/3/project", lambda request: Reply(body={"id": 1}))
+
+    def held(path: str, *permissions: str) -> str:
+        @source("jira.t.one", key="Id", per="connection", permissions=permissions)
+        def declared(http: Http) -> Iterator[Row]:
+            """One thing."""
+            yield {"Id": "one", "reply": http.get(path)}
+
+        world.requests.clear()
+        reading = world.read_source(declared)
+        same(world, reading, declared)
+        assert bool(world.requests) == reading.shard.population.proven
+        return "" if reading.shard.population.proven else ": ".join(gap_of(reading))
+
+    refused = "undeclared: jira:GET {} was not asked: the source does not declare {}"
+    myself, other = "/rest/api/3/myself", "/rest/api/3/project"
+    assert held(myself, "read:jira-user") == ""
+    assert held(myself, "read:jira-work") == refused.format(myself, "read:jira-user")
+    assert held(other, "read:jira-user", "read:jira-work") == refused.format(other, f"GET {other}")
+    assert held(other, f"GET {other}") == "", "what the table does not know is declared as it is asked"
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("Bearer x.eyJzdWIiOiAiYW5uYSJ9.y", {"sub": "anna"}),
+        ("Bearer x.eyJzdWIiOiJhIn0.y", {"sub": "a"}),
+        ("Bearer x.WyJhIl0.y", {}),
+        ("Bearer opaque", {}),
+        ("Bearer x.!!!.y", {}),
+        ("", {}),
+    ],
+)
+def test_a_token_that_is_a_json_web_token_says_something_of_itself(header: str, told: dict[str, str]) -> None:
+    assert credentials.claims(header) == told
+
+
+def test_a_parameter_may_need_a_further_right() -> None:
+    plain = rights.needed("entra", "entra:GET /v1.0/users", {"$select": "id,signInActivityOfOthers"})
+    assert plain == ("User.Read.All",)
+    more = rights.needed("entra", "entra:GET /v1.0/users", {"$select": "id,signInActivity", "$top": 1})
+    assert more == ("User.Read.All", "AuditLog.Read.All")
+    assert rights.needed("keycloak", "keycloak:GET /admin/realms", {}) == ()
+    assert rights.needed("acme", "collector:clock", {}) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "holds no table"),
+        ("- /things", "holds no table"),
+        ("/things:", "names no right"),
+        ("/things: [read, 7]", "names no right"),
+        ("/things: {read: all}", "names no right"),
+        ("things: read", "is no path"),
+        ("/things: read\n/things?select: more", "is no path"),
+        ("/things?select=secret: more\n/things: read", "stands before /things itself"),
+        ("/things: read\n/things: write", "stands here a second time"),
+    ],
+)
+def test_a_malformed_table_says_where(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "acme.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=words) as caught:
+        rights.read(tmp_path / "acme.yaml")
+    assert "acme.yaml" in caught.value.what
+    assert caught.value.next_step
 
 
 def test_a_turn_carries_its_parameters() -> None:

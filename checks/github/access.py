@@ -32,7 +32,7 @@ def teams(github: Http) -> Iterator[Row]:
     "github.repository-access",
     key="full_name",
     per="account",
-    permissions=("administration:read", "metadata:read"),
+    permissions=("metadata:read",),
     redactions=(PEOPLE,),
 )
 def repository_access(github: Http) -> Iterator[Row]:

@@ -50,7 +50,7 @@ NOT_NEEDED = (
         for path in ("author.name", "committer.name", "message", "verification.payload", "verification.signature")
     ),
 )
-READ = ("checks:read", "contents:read", "metadata:read", "pull_requests:read", "statuses:read")
+READ = ("checks:read", "metadata:read", "pull_requests:read", "statuses:read")
 
 
 def _change(github: Http, where: dict[str, Any], pull: Row) -> Row:

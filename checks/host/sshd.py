@@ -19,13 +19,20 @@ ALIASES = {"challengeresponseauthentication": "kbdinteractiveauthentication"}
     per="connection",
     permissions=(
         "host:run sshd -T",
-        f"host:read {CONFIG}",
-        "host:list /etc/ssh/sshd_config.d",
-        "host:read /etc/ssh/sshd_config.d/*",
+        f"host:read {CONFIG}*",
+        "host:list /etc/ssh",
+        "host:list /etc/ssh/*",
+        "host:read /etc/ssh/*/*",
+        "host:list /etc/crypto-policies/back-ends",
+        "host:read /etc/crypto-policies/back-ends/opensshserver.config",
     ),
 )
 def server(host: Host) -> Iterator[Row]:
-    """The SSH server as it would start from its usual configuration file, with every Match block of its files."""
+    """The SSH server as it would start from its usual configuration file, with every Match block of its files.
+
+    An Include of a file that is neither in a folder below /etc/ssh nor of the crypto policies is not followed: the host
+    keys beside the configuration are not to be read.
+    """
     settings = host.attempt_run("sshd", "-T")
     if isinstance(settings, Refused):
         yield {"Id": "sshd", "sshd -T": settings, "Match": settings}

@@ -36,17 +36,9 @@ from urllib3.exceptions import HTTPError
 
 from collector.connect.base import Connection, Limits
 from collector.connect.retry import TRANSIENT, Retry, Retryable
+from collector.connect.transport import gathered, oversized
 from collector.connect.wire import Answer, Ask, Exchange, Wire
 from collector.model import GapKind, Unavailable, stamp
-
-IAM_ACTIONS = {
-    "s3:ListBuckets": "s3:ListAllMyBuckets",
-    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
-    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
-    "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
-    "s3:GetBucketReplication": "s3:GetReplicationConfiguration",
-}
-"""Operations whose permission has another name."""
 
 DENIED = frozenset(
     {
@@ -181,19 +173,10 @@ def _send(http: URLLib3Session, request: Any, max_bytes: int) -> Answer:
     endpoint = "/".join(request.url.split("/", 3)[:3])
     try:
         response = http.send(request)
-        body = b""
-        for piece in response.raw.stream(1 << 20):
-            body += piece
-            if len(body) > max_bytes:
-                response.raw.close()
-                return Answer(
-                    response.status_code,
-                    b"",
-                    {},
-                    endpoint,
-                    str(GapKind.OVERSIZED),
-                    f"the reply is larger than {max_bytes} bytes",
-                )
+        body = gathered(response.raw.stream(1 << 20), max_bytes)
+        if isinstance(body, GapKind):
+            response.raw.close()
+            return oversized(response.status_code, endpoint, max_bytes)
     except (ConnectTimeoutError, ReadTimeoutError) as error:
         return Answer(None, endpoint=endpoint, failure=str(GapKind.TIMEOUT), detail=_plain(error))
     except (HTTPClientError, BotoCoreError) as error:
@@ -479,9 +462,7 @@ class Aws(Connection):
         """
         client = self._account.client(service, region or self.region)
         name = self._name(service, operation)
-        needed = IAM_ACTIONS.get(name, name)
-        if self.wire.permissions is not None and needed not in self.wire.permissions:
-            raise Unavailable(GapKind.UNDECLARED, f"{name} was not asked: the source does not declare {needed}", name)
+        self.require("aws", name, params)
         model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
 
         def attempt(number: int) -> tuple[Any, Exchange]:

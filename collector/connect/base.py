@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from collector.connect.retry import Retry
+from collector.connect.rights import covers, needed
 from collector.connect.wire import Wire
 from collector.model import GapKind, Refused, Row, Unavailable
 
@@ -164,16 +164,22 @@ class Connection:
         """Wait before asking again for what the other side is still preparing; not at all in a replay."""
         self.retry.pause(wanted_s)
 
-    def require(self, needed: str, operation: str) -> None:
-        """Return when the source declares what it is about to ask for; ``*`` in what it declares is anything.
+    def require(self, kind: str, operation: str, params: Mapping[str, Any]) -> None:
+        """Return when the source declares the rights that a request of this kind of connection needs.
 
         Raises:
             Unavailable: it does not (kind ``undeclared``).
         """
+        if (missing := self.lacks(kind, operation, params)) is not None:
+            told = f"{operation} was not asked: the source does not declare {missing}"
+            raise self.wire.undeclared(Unavailable(GapKind.UNDECLARED, told, operation))
+
+    def lacks(self, kind: str, operation: str, params: Mapping[str, Any]) -> str | None:
+        """The first right a request needs and the source does not declare; ``None`` where nobody holds it to that."""
         declared = self.wire.permissions
-        if declared is not None and not any(fnmatchcase(needed, item) for item in declared):
-            told = f"{operation} was not asked: the source does not declare {needed}"
-            raise Unavailable(GapKind.UNDECLARED, told, operation)
+        if declared is None:
+            return None
+        return next((right for right in needed(kind, operation, params) if not covers(kind, declared, right)), None)
 
     def _resolved(self, item: tuple[Any, ...], pages: set[int]) -> tuple[Any, ...]:
         values = []

@@ -18,6 +18,7 @@ from typing import Any
 
 from collector.connect.base import Connection, Limits
 from collector.connect.retry import Retry
+from collector.connect.transport import PIECE, gathered
 from collector.connect.wire import Answer, Ask, Wire
 from collector.model import GapKind, Refused, Unavailable
 
@@ -25,13 +26,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for, whatever the environment says."""
 
 MAX_STDERR = 2000
-PIECE = 1 << 16
 DENIAL = ("permission denied", "operation not permitted", "must be root", "must be superuser")
 """What programs say when they lack a privilege; it decides between two words for a gap, never about a verdict."""
-
-
-PIECE_BYTES = 64 * 1024
-"""The kernel answers "cannot allocate memory" to a read of /proc/sys that asks for megabytes."""
 
 
 class Host(Connection):
@@ -88,7 +84,9 @@ class Host(Connection):
         Raises:
             Unavailable: absent, too slow, too talkative, or it ended with a status that is not in ``ok``.
         """
-        exchange = self.wire.exchange(Ask("host:run", {"argv": [*argv]}, _hostname()), lambda: self._run(argv))
+        params = {"argv": [*argv]}
+        self.require("host", "host:run", params)
+        exchange = self.wire.exchange(Ask("host:run", params, _hostname()), lambda: self._run(argv))
         answer = exchange.answer
         error = _run_error(argv, answer, ok)
         self.trail.note(self.wire.conclude(exchange, last=error is None, error=str(error.kind) if error else ""))
@@ -101,6 +99,7 @@ class Host(Connection):
         return _refused(lambda: self.run(*argv, ok=ok))
 
     def _file(self, operation: str, path: str, send: Callable[[], Answer], absent_ok: bool = False) -> bytes | None:
+        self.require("host", operation, {"path": path})
         exchange = self.wire.exchange(Ask(operation, {"path": path}, _hostname()), send)
         answer = exchange.answer
         absent = answer.failure == GapKind.REJECTED and answer.detail == ABSENT
@@ -117,13 +116,11 @@ class Host(Connection):
             with open(self._at(path), "rb", opener=_open_at_once) as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     return _failed(GapKind.REJECTED, "it is not a regular file")
-                body = b""
-                while len(body) <= self.limits.max_reply_bytes and (piece := file.read(PIECE_BYTES)):
-                    body += piece
+                body = gathered(iter(lambda: file.read(PIECE), b""), self.limits.max_reply_bytes)
         except OSError as error:
             return _os_failure(error)
-        if len(body) > self.limits.max_reply_bytes:
-            return _failed(GapKind.OVERSIZED, f"it is larger than {self.limits.max_reply_bytes} bytes")
+        if isinstance(body, GapKind):
+            return _failed(body, f"it is larger than {self.limits.max_reply_bytes} bytes")
         return Answer(0, body)
 
     def _list(self, path: str) -> Answer:
@@ -177,9 +174,12 @@ def _text(body: bytes) -> str:
 
 
 def _refused(ask: Callable[[], Any]) -> Any:
+    """What was asked for, or its refusal, to be put in a row; what the source may not ask ends the list."""
     try:
         return ask()
     except Unavailable as error:
+        if error.kind is GapKind.UNDECLARED:
+            raise
         return Refused(error.kind, error.reason, error.operation)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import re
 import time
@@ -16,7 +15,7 @@ from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import orjson
 import requests
@@ -25,8 +24,9 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 import collector
 from collector.connect.base import Connection, Limits
-from collector.connect.credential import Credential, NoCredentialError
+from collector.connect.credential import Credential, NoCredentialError, claims
 from collector.connect.retry import TRANSIENT, Retry, Retryable
+from collector.connect.transport import PIECE, cause, failed, origin_of, received
 from collector.connect.wire import Answer, Ask, Exchange, Wire
 from collector.model import GapKind, Unavailable, instant, stamp
 from collector.paging import Link, Page, Pager, Turn, member
@@ -122,7 +122,7 @@ class Site:
         """The answer to one GET, as it stood on the wire."""
         if self._session is None or self.credential is None:
             raise AssertionError("a replay sends nothing")
-        origin = _origin(urlsplit(url))
+        origin = origin_of(urlsplit(url))
         try:
             held = self.credential.headers()
         except NoCredentialError as error:
@@ -139,24 +139,19 @@ class Site:
                 url, headers=headers, auth=sign, allow_redirects=False, stream=True, timeout=timeout,
                 verify=self._session.verify,  # else REQUESTS_CA_BUNDLE would outweigh the configured roots
             ) as response:  # fmt: skip
-                status, received = response.status_code, {name.lower(): v for name, v in response.headers.items()}
+                status, headers_of = response.status_code, {name.lower(): v for name, v in response.headers.items()}
                 if status == 401:
                     self.credential.refused()
-                body = b""
-                for piece in response.raw.stream(1 << 16, decode_content=True):
-                    body += piece
-                    if len(body) > max_bytes:
-                        detail = f"the reply is larger than {max_bytes} bytes"
-                        return Answer(status, b"", {}, origin, str(GapKind.OVERSIZED), detail)
-                    if time.monotonic() > deadline:
-                        return _failed(origin, GapKind.TIMEOUT, f"the reply took longer than {self._timeout_s:g} s")
+                pieces = response.raw.stream(PIECE, decode_content=True)
+                answer = received(status, headers_of, pieces, origin, max_bytes, self._timeout_s, deadline)
         except (requests.Timeout, ReadTimeoutError):
-            return _failed(origin, GapKind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
+            return failed(origin, GapKind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
         except (requests.RequestException, HTTPError, OSError) as error:
-            return _failed(origin, GapKind.UNREACHABLE, _cause(error))
-        coding = received.get("content-encoding", "identity")
-        detail = "" if coding == "identity" else f"the body is kept decoded from {coding}, which was not asked for"
-        return Answer(status, body, received, origin, detail=detail)
+            return failed(origin, GapKind.UNREACHABLE, cause(error))
+        coding = answer.headers.get("content-encoding", "identity")
+        if coding == "identity":
+            return answer
+        return replace(answer, detail=f"the body is kept decoded from {coding}, which was not asked for")
 
 
 def open_session(kind: str, *, workers: int, roots: Path | None = None) -> requests.Session:
@@ -191,7 +186,7 @@ class RefusalError(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class Request:
     """What is asked, without page tokens."""
 
     operation: str
@@ -280,7 +275,7 @@ class Http(Connection):
                 for records, _ in self._pages(request, rows, pager, refs, absent):
                     found += records
             except RefusalError as error:
-                if _absent(error, absent):
+                if is_absent(error, absent):
                     return None
                 raise
             return found
@@ -295,10 +290,8 @@ class Http(Connection):
         if self._site.credential is None:
             return frozenset()
         try:
-            held = self._site.credential.headers().get("Authorization", "")
-            claims = orjson.loads(base64.urlsafe_b64decode(held.split(".")[1] + "=="))
-            return frozenset(_rights(claims))
-        except (NoCredentialError, IndexError, ValueError, AttributeError, TypeError):
+            return frozenset(_rights(claims(self._site.credential.headers().get("Authorization", ""))))
+        except (NoCredentialError, AttributeError, TypeError):
             return frozenset()
 
     def now(self) -> datetime:
@@ -309,10 +302,11 @@ class Http(Connection):
 
     def _request(
         self, path: str, params: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({})
-    ) -> _Request:
+    ) -> Request:
         """The request a source spelt.
 
         Raises:
+            Unavailable: the source does not declare what it needs.
             ValueError: it is not one that may be made; the source is wrong.
         """
         if not path.startswith("/") or path.startswith("//") or set("?#") & set(path):
@@ -330,13 +324,23 @@ class Http(Connection):
             raise ValueError(f"the header {secret[0]} would carry a secret into the record; configure a credential")
         url = self._site.address(path) + re.sub(r"{(\w+)}", lambda match: _segment(params[match[1]]), path)
         told = {**params, **{f"header {name}": value for name, value in headers.items()}}
-        return _Request(f"{self._site.kind}:GET {path}", url, query, told, headers)
+        request = Request(f"{self._site.kind}:GET {path}", url, query, told, headers)
+        self._permitted(request)
+        return request
 
-    def _whole(self, refs: list[int], request: _Request, absent: Sequence[int | str], *, part: bool = False) -> Any:
+    def _permitted(self, request: Request) -> None:
+        """Return when the source declares the rights that the request needs; pages that follow need no others.
+
+        Raises:
+            Unavailable: it does not (kind ``undeclared``).
+        """
+        self.require(self._site.kind, request.operation, request.params)
+
+    def _whole(self, refs: list[int], request: Request, absent: Sequence[int | str], *, part: bool = False) -> Any:
         try:
             exchange, body = self._ask(request, request.address(None), refs=refs, absent=absent)
         except RefusalError as error:
-            if _absent(error, absent):
+            if is_absent(error, absent):
                 return None
             raise
         name = request.operation
@@ -349,7 +353,7 @@ class Http(Connection):
 
     def _pages(
         self,
-        request: _Request,
+        request: Request,
         rows: str,
         pager: Pager,
         refs: list[int] | None,
@@ -395,7 +399,7 @@ class Http(Connection):
         """
         try:
             target = urlsplit(urljoin(here, link))
-            own = _origin(target) == _origin(urlsplit(here))
+            own = origin_of(target) == origin_of(urlsplit(here))
         except ValueError:
             raise Unavailable(GapKind.MALFORMED, "gave a next page whose address cannot be read") from None
         if not own or "@" in target.netloc:
@@ -423,7 +427,7 @@ class Http(Connection):
 
     def _ask(
         self,
-        request: _Request,
+        request: Request,
         url: str,
         *,
         page: int = 1,
@@ -436,7 +440,7 @@ class Http(Connection):
         Raises:
             Unavailable: refused or not readable; every reply of the attempts has been concluded.
         """
-        ask = Ask(request.operation, request.params, _origin(urlsplit(url)), "GET", page=page, token_in=token)
+        ask = Ask(request.operation, request.params, origin_of(urlsplit(url)), "GET", page=page, token_in=token)
 
         def attempt(number: int) -> tuple[Exchange, Any]:
             exchange = self.wire.exchange(
@@ -444,9 +448,9 @@ class Http(Connection):
                 lambda: self._site.send(url, self.limits.max_reply_bytes, request.headers),
             )
             try:
-                return exchange, _read(request.operation, exchange.answer)
+                return exchange, body_of(request.operation, exchange.answer)
             except Unavailable as error:
-                kind = "absent" if _absent(error, absent) else str(error.kind)
+                kind = "absent" if is_absent(error, absent) else str(error.kind)
                 code = error.code if isinstance(error, RefusalError) else ""
                 self._note(self.wire.conclude(exchange, last=False, error=kind, code=code), refs)
                 raise
@@ -454,7 +458,7 @@ class Http(Connection):
         return self.retry.run(attempt)
 
 
-def _read(name: str, answer: Answer) -> Any:
+def body_of(name: str, answer: Answer) -> Any:
     """The body as JSON.
 
     Raises:
@@ -505,7 +509,7 @@ def _refusal(name: str, answer: Answer) -> Unavailable:
     return RefusalError(GapKind.REJECTED, f"{name} was rejected ({said})", name, status, code)
 
 
-def _absent(error: Unavailable, absent: Sequence[int | str]) -> bool:
+def is_absent(error: Unavailable, absent: Sequence[int | str]) -> bool:
     """Whether the source takes an error reply for "there is none", by its status, code or sentence."""
     if not isinstance(error, RefusalError):
         return False
@@ -580,35 +584,10 @@ def _spelt(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def _origin(parts: SplitResult) -> str:
-    """Scheme, host and port, spelt in one way."""
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    usual = port == {"https": 443, "http": 80}.get(parts.scheme)
-    return f"{parts.scheme}://{host}" + ("" if usual else f":{port}")
-
-
-def _failed(origin: str, kind: GapKind, detail: str) -> Answer:
-    return Answer(None, endpoint=origin, failure=str(kind), detail=detail)
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason of a failure, the same at every attempt; no address, no object, no header."""
-    while True:
-        inner = getattr(error, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = next((item for item in error.args if isinstance(item, BaseException)), error.__cause__)
-        if inner is None:
-            break
-        error = inner
-    text = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or ""
-    return f"{type(error).__name__}: {text}" if text else f"the connection broke off ({type(error).__name__})"
-
-
-def _rights(claims: Mapping[str, Any]) -> Iterator[str]:
+def _rights(told: Mapping[str, Any]) -> Iterator[str]:
     """What a token allows, as Okta, Microsoft and Keycloak write it into its claims."""
     for name in ("scp", "scope", "roles"):
-        value = claims.get(name, [])
+        value = told.get(name, [])
         yield from value.split() if isinstance(value, str) else map(str, value)
-    for client in claims.get("resource_access", {}).values():
+    for client in told.get("resource_access", {}).values():
         yield from map(str, client.get("roles", []))

@@ -1,15 +1,16 @@
-"""Kubernetes through its API server: only GET, lists of one revision, and of Secrets only metadata."""
+"""Kubernetes through its API server: lists of one revision, and of Secrets only metadata.
+
+Sources only GET. What the doctor asks before a run, which rights it has, is a POST that makes nothing.
+"""
 
 from __future__ import annotations
 
-import base64
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,10 +23,12 @@ import collector
 from collector.address import is_loopback
 from collector.config import KubernetesConnection
 from collector.connect.base import Limits
-from collector.connect.credential import Fixed
-from collector.connect.http import Http, RefusalError, Site, _absent, _cause, _failed, _origin, _Request
+from collector.connect.credential import Fixed, claims
+from collector.connect.http import Http, RefusalError, Request, Site, body_of, is_absent
 from collector.connect.retry import Retry
-from collector.connect.wire import Answer, LiveWire, Wire
+from collector.connect.rights import permission
+from collector.connect.transport import PIECE, cause, failed, origin_of, received
+from collector.connect.wire import Answer, Ask, LiveWire, Wire
 from collector.errors import ConfigError
 from collector.model import GapKind, Unavailable
 from collector.paging import Turn, member
@@ -36,16 +39,15 @@ LIMIT = 500
 BEGINNINGS = 3
 """How often a list is begun that the server loses in the middle."""
 
-METADATA = MappingProxyType({"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1"})
+METADATA = MappingProxyType({"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"})
 """Asks for the metadata of objects and for nothing else of them."""
 
 WITHHELD = re.compile(r"/api/v1/(?:watch/)?(?:namespaces/[^/]+/)?(?:secrets|configmaps)(?:/|$)")
 """What is asked for as metadata only."""
 ACTS = re.compile(r"/(?:pods|services|nodes)/[^/]+/(?:attach|exec|log|portforward|proxy)(?:/|$)")
 """What a GET does more with than read objects."""
-OBJECTS = re.compile(
-    r"/(?:api/v1|apis/(?P<group>[^/]+)/[^/]+)/(?:namespaces/[^/]+/)?(?P<resource>[^/]+)(?:/(?P<name>[^/]+))?"
-)
+REVIEWS = frozenset({"SelfSubjectAccessReview", "SelfSubjectRulesReview"})
+"""Questions about one's own rights, open to everybody who is signed in: a POST, which makes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,14 @@ class Cluster(Site):
         caller = f"{name}, {self._access.user}" if self._access.user else name
         super().__init__("kubernetes", self._access.host, credential=Fixed(caller, {}), timeout_s=timeout_s)
 
-    def send(self, url: str, max_bytes: int, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
-        """The answer to one GET, as it stood on the wire.
+    def send(
+        self, url: str, max_bytes: int, headers: Mapping[str, str] = MappingProxyType({}), *, review: bytes = b""
+    ) -> Answer:
+        """The answer to one GET, or to the POST of a ``review``, as it stood on the wire.
 
         A reply that holds more than the metadata that was asked for is not given on, so that it is kept nowhere.
         """
-        origin = _origin(urlsplit(url))
+        origin = origin_of(urlsplit(url))
         try:
             access, authorization = self._held()
         except ConfigError as error:
@@ -90,9 +94,10 @@ class Cluster(Site):
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             **({"Authorization": authorization} if authorization else {}),
+            **({"Content-Type": "application/json"} if review else {}),
             **headers,
         }
-        answer = self._received(access.pool, url, origin, sent, max_bytes)
+        answer = self._received(access.pool, url, origin, sent, max_bytes, review)
         if answer.status == 401:
             with self._lock:
                 self._stale = True
@@ -112,33 +117,29 @@ class Cluster(Site):
                 self._stale = False
             return self._access, self._access.authorization()
 
-    def _received(self, pool: Any, url: str, origin: str, headers: Mapping[str, str], max_bytes: int) -> Answer:
+    def _received(
+        self, pool: Any, url: str, origin: str, headers: Mapping[str, str], max_bytes: int, review: bytes
+    ) -> Answer:
         deadline = time.monotonic() + self._timeout_s
         timeout = urllib3.Timeout(connect=min(10.0, self._timeout_s), read=self._timeout_s)
         response = None
         try:
             response = pool.request(
-                "GET", url, headers=headers, preload_content=False, retries=False, redirect=False, timeout=timeout
-            )
-            received = {name.lower(): value for name, value in response.headers.items()}
-            body = b""
-            for piece in response.stream(1 << 16, decode_content=True):
-                body += piece
-                if len(body) > max_bytes:
-                    detail = f"the reply is larger than {max_bytes} bytes"
-                    return Answer(response.status, b"", {}, origin, str(GapKind.OVERSIZED), detail)
-                if time.monotonic() > deadline:
-                    return _failed(origin, GapKind.TIMEOUT, f"the reply took longer than {self._timeout_s:g} s")
+                "POST" if review else "GET", url, body=review or None, headers=headers, preload_content=False,
+                retries=False, redirect=False, timeout=timeout,
+            )  # fmt: skip
+            told = {name.lower(): value for name, value in response.headers.items()}
+            pieces = response.stream(PIECE, decode_content=True)
+            return received(response.status, told, pieces, origin, max_bytes, self._timeout_s, deadline)
         except urllib3.exceptions.NewConnectionError as error:  # counts as a time-out to urllib3
-            return _failed(origin, GapKind.UNREACHABLE, _cause(error))
+            return failed(origin, GapKind.UNREACHABLE, cause(error))
         except urllib3.exceptions.TimeoutError:
-            return _failed(origin, GapKind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
+            return failed(origin, GapKind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            return _failed(origin, GapKind.UNREACHABLE, _cause(error))
+            return failed(origin, GapKind.UNREACHABLE, cause(error))
         finally:
             if response is not None:
                 response.close()
-        return Answer(response.status, body, received, origin)
 
 
 def _more_than_metadata(body: bytes) -> str:
@@ -174,6 +175,9 @@ def _access(connection: KubernetesConnection, workers: int) -> Access:
     from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
     where = "in_cluster" if connection.in_cluster else f"the kubeconfig {connection.kubeconfig}"
+    next_step = "see that kubectl works with it and the context"
+    if connection.in_cluster:
+        next_step = "run in a pod that mounts the token of its service account, or name a kubeconfig instead"
     configuration = Configuration()
     try:
         if connection.in_cluster:
@@ -184,7 +188,7 @@ def _access(connection: KubernetesConnection, workers: int) -> Access:
             )  # a program that only reads writes no renewed token back
     except (ConfigException, OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         said = str(error) if isinstance(error, ConfigException | FileNotFoundError) else type(error).__name__
-        raise ConfigError(f"{where} cannot be used: {said}", "see that kubectl works with it and the context") from None
+        raise ConfigError(f"{where} cannot be used: {said}", next_step) from None
     _safe(where, configuration)
     configuration.connection_pool_maxsize = workers
     pool = ApiClient(configuration).rest_client.pool_manager
@@ -196,25 +200,24 @@ def _access(connection: KubernetesConnection, workers: int) -> Access:
             raise ConfigError(
                 f"{where} gives no credential any more ({type(error).__name__})", "see that kubectl works with it"
             ) from None
-        return str(held).strip() if held else None
+        scheme, _, token = str(held or "").strip().partition(" ")
+        if token:
+            return f"{scheme} {token}"
+        if configuration.cert_file:
+            return None
+        raise ConfigError(  # a request without a credential would be answered as to anybody
+            f"{where} gives no credential: no token and no client certificate",
+            next_step if connection.in_cluster else "see that its exec plugin works for the user this program runs as",
+        )
 
     held = authorization()
-    if not held and not configuration.cert_file:
-        raise ConfigError(
-            f"{where} gives no credential: no token and no client certificate",
-            "see that its exec plugin works for the user this program runs as",
-        )
     user = _subject(held) if held else _certified(Path(str(configuration.cert_file)))
     return Access(configuration.host.rstrip("/"), pool, authorization, user)
 
 
 def _subject(authorization: str) -> str:
     """Whom a token that is a JWT names; empty for any other."""
-    parts = authorization.split(".")
-    try:
-        subject = member(orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))), "sub")
-    except (IndexError, ValueError):
-        return ""
+    subject = claims(authorization).get("sub")
     return f"token of {subject}" if isinstance(subject, str) and subject.isprintable() and len(subject) < 300 else ""
 
 
@@ -295,46 +298,71 @@ class Kubernetes(Http):
         groups = {item["name"]: item for item in self.get("/apis")["groups"]}
         return [item["version"] for item in groups[group]["versions"]] if group in groups else []
 
-    def _list(self, path: str, params: Mapping[str, Any], metadata_only: bool) -> _Request:
-        return self._request(path, {"limit": LIMIT, **params}, METADATA if metadata_only else {})
-
-    def _request(
-        self, path: str, params: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({})
-    ) -> _Request:
-        """The request a source spelt.
+    def review(self, kind: str, **spec: Any) -> dict[str, Any]:
+        """What the server says of the rights of whoever asks: a POST that makes nothing, and that no source may make.
 
         Raises:
-            ValueError: it is not one that may be made.
+            ValueError: a source asks for it, or it is no review of oneself.
+            Unavailable: refused, or not readable.
+        """
+        site = self._site
+        if kind not in REVIEWS or self.wire.permissions is not None or not isinstance(site, Cluster):
+            raise ValueError(f"{kind} is no review that may be asked for here")
+        path = f"/apis/authorization.k8s.io/v1/{kind.lower()}s"
+        document = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+        ask = Ask(f"kubernetes:POST {path}", spec, method="POST")
+        url, body = site.base_url + path, orjson.dumps(document)
+
+        def attempt(number: int) -> dict[str, Any]:
+            exchange = self.wire.exchange(
+                replace(ask, attempt=number), lambda: site.send(url, self.limits.max_reply_bytes, review=body)
+            )
+            self.wire.conclude(exchange)
+            answer = exchange.answer
+            made = replace(answer, status=200) if answer.status == 201 else answer  # "created", though nothing is kept
+            told = member(body_of(ask.operation, made), "status")
+            if not isinstance(told, dict):
+                raise Unavailable(GapKind.MALFORMED, f"{ask.operation} answered without a status", ask.operation)
+            return told
+
+        return self.retry.run(attempt)
+
+    def _list(self, path: str, params: Mapping[str, Any], metadata_only: bool) -> Request:
+        return self._request(path, {"limit": LIMIT, **params}, METADATA if metadata_only else {})
+
+    def _permitted(self, request: Request) -> None:
+        """Return when the request may be made.
+
+        Raises:
+            ValueError: the source is wrong: it would bring secrets, or do more than read.
             Unavailable: the source does not declare what it needs.
         """
-        request = super()._request(path, params, headers)
+        path = request.operation.partition(":GET ")[2]
         asked = request.url.removeprefix(self._site.base_url)
-        if WITHHELD.search(asked) and dict(headers) != METADATA:
+        if WITHHELD.search(asked) and dict(request.headers) != METADATA:
             raise ValueError(f"{path} would bring secrets; ask for it with metadata_only=True")
         if ACTS.search(asked):
             raise ValueError(f"{path} does more than read an object")
-        needed = permission(asked)
-        declared = self.wire.permissions
-        if declared is not None and not any(fnmatchcase(needed, item) for item in declared):
-            raise Unavailable(GapKind.UNDECLARED, f"the source does not declare that it needs to {needed}", path)
-        return request
+        if missing := self.lacks("kubernetes", request.operation, request.params):
+            told = f"the source does not declare that it needs to {missing}"
+            raise self.wire.undeclared(Unavailable(GapKind.UNDECLARED, told, path))
 
     def _listed(
-        self, request: _Request, refs: list[int] | None, absent: Sequence[int | str]
+        self, request: Request, refs: list[int] | None, absent: Sequence[int | str]
     ) -> list[tuple[bytes, int]]:
         """The bodies of all pages, with the numbers of their lines."""
         for _ in range(BEGINNINGS):
             try:
                 return self._once(request, refs, absent)
             except RefusalError as error:
-                if _absent(error, absent):
+                if is_absent(error, absent):
                     return []
                 if error.status != 410:
                     raise
         reason = f"{request.operation} was lost by the server in the middle, {BEGINNINGS} times (410)"
         raise Unavailable(GapKind.TRUNCATED, reason, request.operation)
 
-    def _once(self, request: _Request, refs: list[int] | None, absent: Sequence[int | str]) -> list[tuple[bytes, int]]:
+    def _once(self, request: Request, refs: list[int] | None, absent: Sequence[int | str]) -> list[tuple[bytes, int]]:
         pages: list[tuple[bytes, int]] = []
         turn: Turn | None = None
         revision: str | None = None
@@ -368,15 +396,6 @@ class Kubernetes(Http):
                 return pages
         reason = f"{request.operation} has more than {self.limits.max_pages} pages"
         raise Unavailable(GapKind.PAGE_CAP, reason, request.operation)
-
-
-def permission(path: str) -> str:
-    """What a GET of a path needs, as sources declare it: ``list apps/deployments``, ``nonresource /version``."""
-    found = OBJECTS.fullmatch(path)
-    if not found:
-        return f"nonresource {path}"
-    resource = f"{found['group']}/{found['resource']}" if found["group"] else found["resource"]
-    return f"{'get' if found['name'] else 'list'} {resource}"
 
 
 def _page(body: Any, *, metadata_only: bool) -> tuple[Mapping[str, Any], list[Any]]:

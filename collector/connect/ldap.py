@@ -427,8 +427,7 @@ class Ldap(Connection):
             raise ValueError("name the attributes; all of them would hold more than anybody needs")
         controls = (DOMAIN_SCOPE,) if self._kind == "active-directory" else ()
         name, base = f"{self._kind}:search", base or self.base
-        for attribute in attributes:
-            self.require(f"read {attribute.partition(';')[0]}", name)
+        self.require(self._kind, name, {"attributes": attributes, "filter": filter})
         return _Request(name, base, filter, tuple(attributes), scope, PAGE_SIZE, controls)
 
     def _absent(

@@ -114,8 +114,7 @@ class Register(Connection):
         Raises:
             Unavailable: refused, or larger than allowed.
         """
-
-        self.require(f"read {path}/.md" if operation == "register:list" else f"read {path}", operation)
+        self.require("register", operation, {"path": path})
 
         def asked() -> Answer:
             if self._folder is None:

@@ -114,10 +114,8 @@ class Sql(Connection):
         return self.defer(lambda refs: self._ask(sql, params, refs))
 
     def _ask(self, sql: str, params: Mapping[str, Any], refs: list[int]) -> list[dict[str, Any]]:
-        name, needed = named(self._kind, sql)
-        if self.wire.permissions is not None and (missing := sorted(needed - self.wire.permissions)):
-            told = f"{name} was not asked: the source does not declare {missing[0]}"
-            raise Unavailable(GapKind.UNDECLARED, told, name)
+        name, _ = named(self._kind, sql)
+        self.require(self._kind, name, {"sql": sql})
         filled(sql, params, lambda _: "")
         endpoint = self._server.endpoint if self._server else ""
 

@@ -66,7 +66,7 @@ class Tls(Connection):
     def endpoints(self) -> Sequence[str]:
         """``host:port``, as configured at the time."""
         if self._listed is None:
-            self.require("tls:endpoints", "tls:endpoints")
+            self.require("tls", "tls:endpoints", {})
             configured = json.dumps([*self._endpoints]).encode()
             exchange = self.wire.exchange(Ask("tls:endpoints", {}), lambda: Answer(0, configured))
             self.trail.note(self.wire.conclude(exchange))
@@ -123,7 +123,7 @@ class Tls(Connection):
         read: Callable[[Answer, int], T],
         refs: list[int],
     ) -> T:
-        self.require(operation, operation)
+        self.require("tls", operation, params)
 
         def attempt(number: int) -> T:
             ask = Ask(operation, {"endpoint": endpoint, **params}, endpoint, attempt=number)
@@ -143,7 +143,7 @@ class Tls(Connection):
         """The trusted roots as PEM, or why there are none, and the reply that told it; read once."""
         with self._lock:
             if self._roots is None:
-                self.require("tls:roots", "tls:roots")
+                self.require("tls", "tls:roots", {})
                 exchange = self.wire.exchange(Ask("tls:roots", {}), lambda: _roots(self._roots_file, self.limits))
                 answer = exchange.answer
                 number = self.wire.conclude(exchange, last=not answer.failure, error=answer.failure)

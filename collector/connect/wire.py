@@ -141,6 +141,8 @@ class Wire(ABC):
         """Every operation that was asked."""
         self.permissions: frozenset[str] | None = None
         """What the source declares it needs; ``None`` where nobody holds it to that."""
+        self.refused: Unavailable | None = None
+        """The first request that was not made because the source does not declare what it needs."""
         self._open: list[Exchange] = []
         self._lock = threading.Lock()
 
@@ -167,6 +169,11 @@ class Wire(ABC):
                 if exchange in self._open:
                     self._open.remove(exchange)
             return exchange.number
+
+    def undeclared(self, error: Unavailable) -> Unavailable:
+        """Note a request that the source may not make, so that it is told even where the source hides it."""
+        self.refused = self.refused or error
+        return error
 
     def not_opened(self, reason: str) -> tuple[int, ...]:
         """Put on record that the connection could not be opened, and why; return the number of that line."""

@@ -138,6 +138,23 @@ def test_match_blocks_are_followed_into_included_files(machine: HostWorld) -> No
     same_again(machine, reading)
 
 
+def test_an_include_leads_to_the_crypto_policies_and_never_to_a_host_key(machine: HostWorld) -> None:
+    machine.program("sshd", SSHD)
+    policies = "/etc/crypto-policies/back-ends/opensshserver.config"
+    machine.file(policies, "Match all\nCiphers 3des-cbc\n")
+    machine.file("/etc/ssh/sshd_config", f"Include {policies}\n")
+    assert machine.read("host.sshd").row("sshd")["Match"][0]["File"] == policies
+    machine.file("/etc/ssh/ssh_host_rsa_key", "secret")
+    machine.file("/etc/ssh/sub/a", "")
+    for include in ("ssh_host_rsa_key", "sub/../ssh_host_rsa_*", "/etc/crypto-policies/back-ends/../../ssh/ssh_host_*"):
+        machine.file("/etc/ssh/sshd_config", f"Include {include}\n")
+        reading = machine.read("host.sshd")
+        assert reading.shard.population.gap is not None
+        assert str(reading.shard.population.gap.kind) == "undeclared"
+        assert b"secret" not in reading.ledger.objects.values()
+        same_again(machine, reading)
+
+
 @pytest.mark.parametrize("include", ["Include /etc/ssh/*/x.conf", "Include sshd_config"])
 def test_an_include_that_cannot_be_followed_is_a_gap(machine: HostWorld, include: str) -> None:
     machine.program("sshd", SSHD)
