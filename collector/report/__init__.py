@@ -20,6 +20,7 @@ from collector.catalogue import ControlKey
 from collector.controls import Result
 from collector.grades import graded
 from collector.model import GapKind, Outcome, Row, instant, stamp
+from collector.report.permissions import permissions
 from collector.standing import control_standing, counted, stale_lists, standing
 from collector.suppressions import estate_changes, suppressed
 from collector.waivers import Waiver, beside, holds, waivers
@@ -198,6 +199,8 @@ class ReportData:
     """Lists that were read too long before that moment: ``{dataset, scope, read, limit_h, age_h, reason}``."""
     continuity: Row | None = None
     """Slots of a period and what became of them, with the share of each control; ``None`` when none was named."""
+    permissions: tuple[Row, ...] = ()
+    """What was used of the declared rights: ``{dataset, used, unused, not_derivable, undeclared}``."""
 
     @property
     def complete(self) -> bool:
@@ -340,7 +343,7 @@ def build(
             *estate_changes(earlier, populations),
         ),
         stamp(at) if at else "", tuple(human), tuple(one.as_row(at) for one in let_stand) if at else (),
-        tuple(one.as_row() for one in stale), continuity,
+        tuple(one.as_row() for one in stale), continuity, tuple(permissions(plan, replies, gaps, populations)),
     )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ def document(report: ReportData) -> Row:
         "attachments": list(report.attachments),
         "standing": {"at": report.at, "counts": report.standing, "stale": list(report.stale)},
         "continuity": report.continuity,
+        "permissions": list(report.permissions),
     }
 
 

@@ -344,15 +344,18 @@ const allChecks = list({
   items: [...checks.values()].sort((a, b) => rank[worst(a)] - rank[worst(b)] || (a.id < b.id ? -1 : 1)), value: worst, terms: OUTCOMES,
   text: (check) => [check.id, check.title, check.severity, ...check.datasets].join(" "), row: checkEntry,
 });
+const rights = new Map(data.permissions.map((row) => [row.dataset, row]));
+const rightOf = (dataset, name) => { const row = rights.get(dataset) || {}; return (row.unused || []).includes(name) ? " \u2013 not used in this run" : (row.not_derivable || []).includes(name) ? " \u2013 no request can show whether it was used" : ""; };
 const populationList = list({
   label: "lists", kind: "population", head: ["Dataset", "Scope", "Records", "Read to", "Replies"], items: data.populations, page: 500, empty: "The run holds no list.",
   text: (item) => [item.dataset, item.scope, item.basis, item.gap].join(" "),
   row: (item) => entry("population", [h("span", null, code(item.dataset)), h("span", null, bdi(item.scope)), h("span", null, item.rows), h("span", { class: item.gap ? "badge warn" : "" }, item.gap ? `not to the end: ${item.gap}` : words(item.basis).replace("terminal-page", "its last page")), h("span", null, item.replies.length)], () => {
     const source = sources.get(item.dataset) || {};
-    return [rows(["What it lists", source.definition], ["Filters", source.filters || "none"], ["Permissions", (source.permissions || []).map((name) => h("div", null, code(name)))], ["Redactions declared", (source.redactions || []).map((one) => h("div", null, code(one.path), ` \u2013 ${one.reason}`))], ["Named by", source.key && code(source.key)], ["Kind", source.kind === "period" ? "events over a period" : "the state at one moment"]), replyList(item.replies)];
+    return [rows(["What it lists", source.definition], ["Filters", source.filters || "none"], ["Permissions", (source.permissions || []).map((name) => h("div", null, code(name), rightOf(item.dataset, name)))], ["Asked without a declaration", ((rights.get(item.dataset) || {}).undeclared || []).map((one) => h("div", null, one.reason))], ["Redactions declared", (source.redactions || []).map((one) => h("div", null, code(one.path), ` \u2013 ${one.reason}`))], ["Named by", source.key && code(source.key)], ["Kind", source.kind === "period" ? "events over a period" : "the state at one moment"]), replyList(item.replies)];
   }),
 });
-const orphans = data.replies.filter((reply) => !data.populations.some((item) => item.task === reply.task));
+const listed = new Set(data.populations.map((item) => item.task));
+const orphans = data.replies.filter((reply) => !listed.has(reply.task));
 const glossary = (title, terms) => h("div", null, h("h3", null, title), h("dl", { class: "rows" }, Object.entries(terms).map(([term, told]) => [h("dt", { style: "text-transform:none" }, Array.isArray(told) ? badge(terms, term) : words(term)), h("dd", null, Array.isArray(told) ? told[2] : told)])));
 
 const sections = [

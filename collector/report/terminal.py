@@ -18,6 +18,8 @@ from collector.report.text import day, until, visible, words
 
 STALE = 5
 """Stale lists that are named; the rest is counted."""
+UNUSED = 5
+"""Rights not used that are named; the rest is counted."""
 PLAIN_WIDTH = 200
 """Columns of a report that goes into a file or a pipe."""
 SHOWN = 50
@@ -43,6 +45,7 @@ def render(report: ReportData, *, color: bool = False, width: int | None = None)
     )  # fmt: skip
     _head(console, report)
     _gaps(console, report)
+    _permissions(console, report)
     _findings(console, report)
     _controls(console, report)
     _attachments(console, report)
@@ -107,6 +110,18 @@ def _gaps(console: Console, report: ReportData) -> None:
         _line(console, f"Counts for nothing in this run: {flaw}", STYLES["UNKNOWN"])
     if report.silent_checks:
         _line(console, f"\nNot read, no result at all: {', '.join(report.silent_checks)}", STYLES["UNKNOWN"])
+
+
+def _permissions(console: Console, report: ReportData) -> None:
+    """What was asked without a declaration, and what was declared and not used."""
+    for row in report.permissions:
+        for one in row["undeclared"]:
+            _line(console, f"\nNot declared by {row['dataset']}: {one['reason']}", STYLES["UNKNOWN"])
+    unused = [f"{right} ({row['dataset']})" for row in report.permissions for right in row["unused"]]
+    if unused:
+        more = f" and {len(unused) - UNUSED} more, see --format json" if len(unused) > UNUSED else ""
+        told = f"Rights that are declared and that no request of this run needed: {len(unused)}"
+        _line(console, f"\n{told}: {', '.join(unused[:UNUSED])}{more}", "dim")
 
 
 def _findings(console: Console, report: ReportData) -> None:
