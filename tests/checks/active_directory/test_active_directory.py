@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,10 +15,14 @@ import pytest
 from collector import examples, plugins
 from collector.api import Ldap, Row
 from collector.connect import ldap as ldap_module
+from collector.connect.ldap import Ldap as AnyLdap
+from collector.connect.retry import Retry
+from collector.doctor import directories
+from collector.doctor.rights import Look, Rights
 from collector.judge import Bench, judge
-from collector.model import Outcome, Unavailable
+from collector.model import Outcome, Task, Unavailable
 from tests.ldap_servers import Domain, same
-from tests.worlds import Reading
+from tests.worlds import LIMITS, Reading
 
 HERE = Path(__file__).parent
 PASSWORDS = {name: f"Correct-Horse-{name}-1" for name in ("auditor", "anna", "berta", "carl", "dora", "ed")}
@@ -206,6 +211,24 @@ def test_who_asks_is_left_to_the_connection_where_the_server_does_not_tell(domai
     reading = domain.read("active-directory.caller")
     assert [line["caller"] for line in reading.ledger.lines] == [domain.bind_dn]
     assert reading.rows == [{"Id": "caller", "Caller": ""}], "Samba does not know this request; Windows does"
+
+
+def test_the_doctor_sees_what_may_be_written(domain: Domain) -> None:
+    """It is here, and not with the other tests of the doctor, because there is one domain on a machine."""
+
+    def rights() -> Rights:
+        wire = Look(Task("doctor.rights", "there"))
+        ldap = AnyLdap(wire, domain.kind, domain.base, domain.directory(), retry=Retry(attempts=1), limits=LIMITS)
+        return directories.rights(ldap, domain.kind)
+
+    ordinary = rights()
+    assert (ordinary.missing, ordinary.changes) == ((), ())
+    assert re.fullmatch(rf"may write nothing of {SUFFIX} and of the \d+ entries directly below it", ordinary.fine)
+    domain.bind_dn, domain.password = domain.administrator, "Adm1n-Secret-0"
+    found = rights().changes
+    assert {f"write the access rules of {SUFFIX}", f"write the access rules of CN=Users,{SUFFIX}"} <= {*found}
+    assert any(re.fullmatch(rf"make \w+ and \d+ more below OU=People,{SUFFIX}", change) for change in found)
+    assert any(re.fullmatch(rf"write \w+ and \d+ more of {SUFFIX}", change) for change in found)
 
 
 def judged(world: Domain, prefix: str, as_of: datetime) -> list[Any]:
