@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import collector
-from collector.errors import AffidavitError
+from collector.errors import AffidavitError, ConfigError
 
 EPILOG = """\
 exit codes: 0 everything planned was read and conforms, 1 at least one FAIL, 2 usage or configuration error,
@@ -345,20 +345,26 @@ def _with_selection(command: argparse.ArgumentParser) -> None:
     command.add_argument("--connection", action="append", default=[], metavar="NAME", help="only this connection")
 
 
+def _readable(arguments: argparse.Namespace) -> None:
+    """What was typed is text: a leaf, a document and a screen take no other. The name of a file may be any bytes."""
+    for value in vars(arguments).values():
+        for text in value if isinstance(value, list) else [value]:
+            try:
+                str(text if isinstance(text, str) else "").encode()
+            except UnicodeEncodeError:
+                raise ConfigError(f"{text!r} is not UTF-8", "type it again, in a terminal that writes UTF-8") from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = parser().parse_args(argv)
     from evidence_store.errors import StoreError
 
     try:
-        from collector import commands
-        from collector.commands import seal
+        from collector.commands import function
 
-        name = "list_" if arguments.command == "list" else arguments.command.replace("-", "_")
-        if hasattr(arguments, "action"):
-            name = f"{name}_{arguments.action}"
-        command = getattr(commands, name, None)  # a module of the package may have the name of a command
-        return int((command if callable(command) else getattr(seal, name))(arguments))
+        _readable(arguments)
+        return function(" ".join([arguments.command, *filter(None, [getattr(arguments, "action", "")])]))(arguments)
     except (AffidavitError, StoreError) as error:
         if arguments.debug:
             traceback.print_exc()

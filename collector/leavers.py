@@ -9,11 +9,17 @@ from typing import Any
 
 from collector.model import Outcome
 from collector.registers.matching import AND
+from collector.report.text import visible
 from evidence_store.run import SealedRun
 
 CHECK = re.compile(r"joins\.[a-z-]+\.leavers(?:-[a-z-]+)?")
 """Checks that hold live accounts against the people who left."""
-PERSON = re.compile(r"person (\S+) \((.+?)\) left(?: on ([0-9-]{10}), ([0-9]+) days ago)?.*?; (.+)", re.DOTALL)
+OTHERWISE = "the check tells it in words of its own"
+"""Why nobody is named: a check that is not ours may word its reason as it likes."""
+PERSON = re.compile(
+    r"person (\S+) \((.+?)\) left(?: on ([0-9-]{10}), ([0-9]+) days ago| .*its end (\S+) is still to come)?.*?; (.+)",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class Leaver:
     left: str
     """Last day of work; empty where the register does not say."""
     days: int | None
-    """From that day to the collection."""
+    """From that day to the collection; ``None`` where no day is told, or it is still to come."""
     access: tuple[Access, ...]
 
     def shared(self) -> tuple[Reply, ...]:
@@ -77,6 +83,8 @@ class Leavers:
     """Scopes in which accounts were held against the register."""
     unknown: tuple[tuple[str, str, str], ...]
     """Check, scope and reason of every account of which nothing could be said."""
+    otherwise: tuple[Access, ...] = ()
+    """What failed and does not say who left in the words we read: its whole reason, under nobody's name."""
 
     def as_row(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -94,12 +102,15 @@ def leavers(run: SealedRun) -> Leavers:
     cited = {number for row in live for number in row["evidence"]}
     replies = {line["i"]: line for line in run.replies() if line["i"] in cited}
     people: dict[str, list[tuple[re.Match[str], Access]]] = {}
+    otherwise: list[Access] = []
     for row in live:
-        for reason in row["reason"].split(AND):
-            told = PERSON.fullmatch(reason)
-            if told is None:
-                raise ValueError(f"{row['check']} does not say who left: {reason}")
-            access = Access(row["scope"], told[5], told[2], row["check"], tuple(_replies(row["evidence"], replies)))
+        cites = tuple(_replies(row["evidence"], replies))
+        parts = [PERSON.fullmatch(reason) for reason in row["reason"].split(AND)]
+        if None in parts:
+            otherwise.append(Access(row["scope"], row["reason"], OTHERWISE, row["check"], cites))
+            continue
+        for told in filter(None, parts):
+            access = Access(row["scope"], told[6], told[2], row["check"], cites)
             people.setdefault(told[1], []).append((told, access))
     every = (_leaver(who, accounts) for who, accounts in people.items())
     unknown = ((row["check"], row["scope"], row["reason"]) for row in found if row["outcome"] in ("UNKNOWN", "ERROR"))
@@ -108,6 +119,7 @@ def leavers(run: SealedRun) -> Leavers:
         tuple(sorted(every, key=lambda one: (-(one.days or 0), one.person))),
         tuple(sorted({row["scope"] for row in found})),
         tuple(sorted(unknown)),
+        tuple(sorted(otherwise, key=lambda one: (one.check, one.scope, one.held))),
     )
 
 
@@ -117,18 +129,25 @@ def screen(shown: Leavers) -> str:
     if not shown.asked:
         lines.append("No account was held against a register of people; configure a connection of kind register.")
     for one in shown.people:
-        when = f"left on {one.left}, {one.days} days before the collection" if one.left else "left, nobody wrote when"
+        when = "left, nobody wrote when"
+        if one.left:
+            when = f"left on {one.left}, {one.days} days before the collection"
+            if one.days is None:
+                when = f"left by the status, though the last day {one.left} is still to come"
         lines += ["", f"{one.person}  {when}"]
         shared = one.shared()
         lines += [f"    {_told(reply)}" for reply in shared]
         for access in one.access:
             lines += [f"  {access.scope}: {access.held}", f"    matched: {access.how}"]
             lines += [f"    {_told(reply)}" for reply in access.telling() if reply not in shared]
+    for access in shown.otherwise:
+        lines += ["", f"no name, {access.how}: {access.check}", f"  {access.scope}: {access.held}"]
+        lines += [f"    {_told(reply)}" for reply in access.telling()]
     if shown.asked:
         how_many = "1 person" if len(shown.people) == 1 else f"{len(shown.people)} people"
         lines += ["", f"{how_many}; places asked: {', '.join(shown.asked)}"]
     lines += [f"not known: {check} in {scope}: {reason}" for check, scope, reason in shown.unknown]
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _told(reply: Reply) -> str:
@@ -138,7 +157,8 @@ def _told(reply: Reply) -> str:
 def _leaver(person: str, told: Iterable[tuple[re.Match[str], Access]]) -> Leaver:
     every = sorted(told, key=lambda item: (item[1].scope, item[1].held))
     first = every[0][0]
-    return Leaver(person, first[3] or "", int(first[4]) if first[4] else None, tuple(access for _, access in every))
+    left, days = first[3] or first[5] or "", int(first[4]) if first[4] else None
+    return Leaver(person, left, days, tuple(access for _, access in every))
 
 
 def _replies(numbers: Iterable[int], lines: Mapping[int, Mapping[str, Any]]) -> Iterable[Reply]:

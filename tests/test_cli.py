@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import collector
-from collector import cli, commands
-from collector.commands import seal
+from collector import cli
+from collector.commands import COMMANDS, function
 from evidence_store.keys import load_key_file
 from tests.small_cloud import (
     ALL,
@@ -107,7 +107,7 @@ def test_exit_130_when_interrupted_before_anything_began(monkeypatch: pytest.Mon
     def interrupted(_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("collector.commands.list_", interrupted)
+    monkeypatch.setattr("collector.commands.installed.list_", interrupted)
     said = affidavit("list", "checks")
     assert (said.code, two_lines(said)) == (130, True)
 
@@ -116,7 +116,7 @@ def test_an_unforeseen_failure_is_not_taken_for_a_fail(monkeypatch: pytest.Monke
     def broken(_: object) -> int:
         raise ZeroDivisionError("a secret may stand here")
 
-    monkeypatch.setattr("collector.commands.list_", broken)
+    monkeypatch.setattr("collector.commands.installed.list_", broken)
     said = affidavit("list", "checks")
     assert (said.code, two_lines(said)) == (3, True)
     assert "a secret" not in said.err
@@ -384,7 +384,8 @@ def test_signal_handlers_are_put_back(office: Office) -> None:
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_every_command_has_a_function() -> None:
+def test_every_command_has_a_function_and_no_other_is_named() -> None:
+    names = set()
     choices = cli.parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
     assert choices is not None
     for name, command in dict(choices).items():  # type: ignore[call-overload]
@@ -392,6 +393,86 @@ def test_every_command_has_a_function() -> None:
         for action in groups[0].choices if groups else [""]:
             said = affidavit(name, *([action] if action else []), "--help")
             assert (said.code, said.out.startswith("usage: affidavit")) == (0, True)
-            function = (f"{name}_{action}" if action else "list_" if name == "list" else name).replace("-", "_")
-            own = getattr(commands, function, None)
-            assert callable(own) or callable(getattr(seal, function)), function
+            names.add(f"{name} {action}".strip())
+            assert callable(function(f"{name} {action}".strip()))
+    assert names == set(COMMANDS)
+
+
+# ------------------------------------------------------------------------------------------- what a person gets wrong
+
+TYPED = {
+    "a period that ends before it begins": (
+        "observe --from 2026-02-01 --to 2026-01-01", "ends before it begins", "correct --from and --to"),
+    "a bundle of one": ("bundle --from 2026-02-01 --to 2026-01-01 -o b", "ends before it begins", "correct --from"),
+    "a report of one": ("report --from 2026-02-01 --to 2026-01-01", "ends before it begins", "correct --from"),
+    "a calendar of one": ("continuity --from 2026-02-01 --to 2026-01-01", "ends before it begins", "correct --from"),
+    "a day no clock comes to": ("report --from 2026-01-01 --to 9999-12-31", "9999-12-31 is too far", "1970 to 9998"),
+    "a day before all clocks": ("status --as-of 0001-01-01T00:00:00+05:00", "is too far from now", "1970 to 9998"),
+    "a statement beyond them": (
+        "attach --statement s --control A.5.4 --by me --valid-until 9999-12-31", "9999-12-31 is too far", "1970"),
+    "a statement that says nothing": (
+        "attach --statement _ --control A.5.4 --by me --valid-until 2026-12-31", "nothing is attached", "--statement"),
+    "a pause nobody decided": ("pause --from 2026-02-01 --to 2026-02-02 --by _ --reason r", "a pause needs", "--by"),
+    "a pause without a why": ("pause --from 2026-02-01 --to 2026-02-02 --by me --reason _", "a pause needs", "--by"),
+    "bytes that are no text": (
+        "waive aws.logs.retention --resource \udcff --until 2026-12-31 --reason r --by b", r"'\udcff' is not UTF-8",
+        "UTF-8"),
+}  # fmt: skip
+"""What is typed (``_`` is a blank), and words of what is said to it."""
+
+
+@pytest.mark.parametrize("kind", TYPED)
+def test_what_is_typed_wrong_is_told_before_there_is_a_store(office: Office, kind: str) -> None:
+    line, what, step = TYPED[kind]
+    said = affidavit(*(" " if word == "_" else word for word in office.command(*line.split())))
+    assert (said.code, two_lines(said)) == (2, True), said
+    error, following = said.err.splitlines()
+    assert what in error
+    assert step in following
+    assert not office.store.exists()
+
+
+@pytest.mark.parametrize("line", [
+    "status", "report", "leavers", "attachments", "observe --from 2026-01-01 --to 2026-01-02",
+    "continuity --from 2026-01-01 --to 2026-01-02",
+])  # fmt: skip
+def test_before_the_first_run_it_is_said_how_to_make_one(office: Office, line: str) -> None:
+    said = affidavit(*office.command(*line.split()))
+    assert (said.code, said.out) == (2, "")
+    assert said.err == f"error: there is no store at {office.store} yet\nnext:  make it with: affidavit run\n"
+
+
+def test_a_result_that_cannot_be_written_says_where(office: Office, tmp_path: Path) -> None:
+    assert office.run(*LOGS).code == 1
+    told = ("attach", "--statement", "s", "--control", "A.5.4", "--by", "me", "--valid-until", "2099-01-01")
+    assert affidavit(*office.command(*told)).code == 0
+    leaf = affidavit(*office.command("attachments", "--json")).json["attachments"][0]["leaf"]
+    nowhere, full = str(tmp_path / "nowhere" / "file"), tmp_path / "full"
+    full.write_text("x")
+    for line in (
+        office.command("report", "--output", nowhere), office.command("report", "--format", "html", "-o", nowhere),
+        office.command("report", "--format", "json", "-o", str(tmp_path)),
+        office.command("attachments", "--save", str(leaf), "-o", nowhere),
+        ("disclose", str(office.store), "--run", "1", "--reply", "0", "-o", nowhere),
+        ("registers", "init", str(full)), ("demo", "--keep", str(full)),
+    ):  # fmt: skip
+        said = affidavit(*line)
+        assert (said.code, two_lines(said)) == (2, True), (line, said)
+        assert "write" in said.err.splitlines()[0] or "written" in said.err.splitlines()[0], said
+        assert "next:  name a " in said.err
+
+
+def test_checks_to_judge_with_must_be_a_folder(office: Office) -> None:
+    said = affidavit("rerun", str(office.store), "--checks", str(office.config))
+    assert (said.code, two_lines(said)) == (2, True)
+    assert said.err.endswith("is not a folder\nnext:  name a folder of check modules with --checks\n")
+
+
+def test_a_status_that_is_not_verified_says_why(office: Office) -> None:
+    assert office.run(*LOGS).code == 1
+    (office.store / "runs/00000001/note.txt").write_text("added")
+    said = affidavit(*office.command("status"))
+    assert said.code == 4
+    assert "seal: NOT VERIFIED" in said.out
+    assert said.err.startswith("problem: runs/00000001/note.txt: ")
+    assert said.err.endswith("; affidavit verify shows everything that is wrong\n")

@@ -202,6 +202,16 @@ def test_a_run_without_a_register_of_people_says_so() -> None:
     assert "configure a connection of kind register" in screen(told)
 
 
-def test_a_finding_in_other_words_is_refused_not_left_out() -> None:
-    with pytest.raises(ValueError, match="does not say who left"):
-        leavers(sealed(finding("somebody left")))
+def test_a_finding_in_other_words_is_shown_whole_not_left_out() -> None:
+    """A customer's own check may word its reason otherwise; a part of it in our words does not stand for the rest."""
+    ours = "person p-1 (by address) left on 2026-05-01, 31 days ago, limit 1; a is bound"
+    told = leavers(sealed(finding("somebody left"), finding(f"{ours}; and b is bound"), finding(ours)))
+    assert [(one.held, [reply.i for reply in one.replies]) for one in told.otherwise] == [
+        (f"{ours}; and b is bound", [1]), ("somebody left", [1]),
+    ]  # fmt: skip
+    assert [one.held for person in told.people for one in person.access] == ["a is bound"]
+    text = screen(told)
+    assert "no name, the check tells it in words of its own: joins.kubernetes.leavers\n  k8s: somebody left\n" in text
+    assert f"  k8s: {ours}; and b is bound\n    reply 1: a at t, sha256 ssssssssssss\n" in text
+    assert "1 person; places asked: k8s" in text
+    assert told.as_row()["otherwise"][1]["held"] == "somebody left"

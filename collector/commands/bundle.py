@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from collector.config import load as load_config
+from collector.commands.opening import NotVerifiedError, configured
 from collector.console import say
-from collector.errors import AffidavitError, ConfigError
+from collector.errors import ConfigError
 
 if TYPE_CHECKING:
     from evidence_store.bundles.run import BundleRun
@@ -18,30 +18,22 @@ if TYPE_CHECKING:
 Arguments = argparse.Namespace
 
 
-class UnauthenticatedError(AffidavitError):
-    """A bundle is consistent in itself, and not signed by the key that was given."""
-
-    exit_code = 4
-
-
 def bundle(arguments: Arguments) -> int:
     """A bundle for an auditor; its fingerprint and its head are printed."""
     from collector.bundling import Selection, make
-    from collector.commands.period import moment
+    from collector.commands.period import period
     from collector.signing import bucket, signer
     from evidence_store.__main__ import since_text
     from evidence_store.bundles.build import qr_terminal
     from evidence_store.store import Store
 
-    if not arguments.config.is_file():
-        raise ConfigError(f"there is no configuration at {arguments.config}", "name it with --config")
-    config = load_config(arguments.config)
+    config = configured(arguments.config)
     selection = Selection.of(config, _listed(arguments.controls), _listed(arguments.scopes))
-    period = (moment(arguments.start), moment(arguments.end, end_of_day=True))
+    covered = period(arguments.start, arguments.end)
     signing = signer(config)
     with Store.open(config.store.path, signer=signing, remote=bucket(config)) as store:
         built = make(
-            config, store, signing, arguments.output, period,
+            config, store, signing, arguments.output, covered,
             selection=selection, recipient=arguments.recipient, how=arguments.form, redact=arguments.redact,
             since=since_text(arguments.since), say=say,
         )  # fmt: skip
@@ -71,13 +63,13 @@ def run_in_bundle(arguments: Arguments) -> Iterator[BundleRun]:
 
     Raises:
         TamperedError: the bundle is not what was sealed.
-        UnauthenticatedError: it is not signed by the key that was given.
+        NotVerifiedError: it is not signed by the key that was given.
     """
     from evidence_store.bundles.run import Bundle
 
     with Bundle.open(arguments.path, key=arguments.key) as opened:
         if arguments.key and not opened.verification.ok:
-            raise UnauthenticatedError("the bundle is not signed by that key", "do not rely on it")
+            raise NotVerifiedError("the bundle is not signed by that key", "do not rely on it")
         if not arguments.key:
             say(f"note: nobody has authenticated the signer {opened.fingerprint}; give the fingerprint with --key")
         number = arguments.run

@@ -4,34 +4,52 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from collector.config import Config
+from collector.commands.opening import configured, stored, writable_store
 from collector.continuity import Calendar, State, calendar
 from collector.errors import ConfigError
 from collector.model import Row, stamp
+from collector.report.text import visible
 
 if TYPE_CHECKING:
     from evidence_store.store import Store
     from evidence_store.verify import Verification
 
 
+FIRST, LAST = 1970, 9998
+"""Years that can be named: a day, or a zone, more or less leads nowhere a clock cannot."""
+
+
 def moment(text: str, *, end_of_day: bool = False) -> datetime:
     """A date, or a moment with a zone; a date means its begin, or its end.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is neither, or too far from now.
     """
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"{text!r} is not a date", "write it like 2026-03-31 or 2026-03-31T12:00:00Z") from None
+    if not FIRST <= found.year <= LAST:
+        raise ConfigError(f"{text} is too far from now", f"name a day of the years {FIRST} to {LAST}")
     if len(text) <= len("2026-03-31") and end_of_day:
         found += timedelta(days=1)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def period(start: str, end: str) -> tuple[datetime, datetime]:
+    """Begin and end of the time from one date to another, each as :func:`moment` reads it.
+
+    Raises:
+        ConfigError: one is no date, or it ends before it begins.
+    """
+    begun, ended = moment(start), moment(end, end_of_day=True)
+    if ended <= begun:
+        raise ConfigError(f"the period from {start} to {end} ends before it begins", "correct --from and --to")
+    return begun, ended
 
 
 def of_store(store: Store, start: datetime, end: datetime, invalid: tuple[int, ...] = ()) -> Calendar:
@@ -46,19 +64,17 @@ def of_store(store: Store, start: datetime, end: datetime, invalid: tuple[int, .
     return calendar(store.notes(), runs, start, end, invalid)
 
 
-def continuity(arguments: argparse.Namespace, config: Config) -> int:
+def continuity(arguments: argparse.Namespace) -> int:
     """Every slot of a period, and what became of it; 3 when one is without evidence of its own time."""
     from evidence_store.store import Store
     from evidence_store.verify import verify_store
 
-    start, end = moment(arguments.start), min(moment(arguments.end, end_of_day=True), datetime.now(UTC))
-    if end <= start:
-        raise ConfigError(
-            f"the period from {arguments.start} to {arguments.end} is empty", "name a period that has begun"
-        )
-    verification = verify_store(config.store.path, key=None, read_data=False)
-    with Store.open(config.store.path) as store:
-        found = of_store(store, start, end, _invalid(verification))
+    start, end = period(arguments.start, arguments.end)
+    path = stored(configured(arguments.config))
+    until = _begun(start, end)
+    verification = verify_store(path, key=None, read_data=False)
+    with Store.open(path) as store:
+        found = of_store(store, start, until, _invalid(verification))
         controls = _controls(store, found)
     if arguments.json:
         print(json.dumps({"schema": "affidavit.continuity/1", **found.as_row(), "controls": controls}))
@@ -77,12 +93,16 @@ def over_period(store: Store, verification: Verification, start: datetime, end: 
     Raises:
         ConfigError: the period has not begun, or ends before it begins.
     """
+    found = of_store(store, start, _begun(start, end), _invalid(verification))
+    return {**found.as_row(), "controls": _controls(store, found)}
+
+
+def _begun(start: datetime, end: datetime) -> datetime:
+    """The end of a period, or now where that has not come."""
     until = min(end, datetime.now(UTC))
     if until <= start:
         raise ConfigError(f"the period from {stamp(start)} to {stamp(end)} is empty", "name a period that has begun")
-    end = until
-    found = of_store(store, start, end, _invalid(verification))
-    return {**found.as_row(), "controls": _controls(store, found)}
+    return until
 
 
 def _invalid(verification: Verification) -> tuple[int, ...]:
@@ -91,29 +111,30 @@ def _invalid(verification: Verification) -> tuple[int, ...]:
     return tuple(int(number) for number in broken if number.isdecimal())
 
 
-def pause(arguments: argparse.Namespace, open_store: Callable[[], Store]) -> int:
+def pause(arguments: argparse.Namespace) -> int:
     """Put a pause on record."""
-    start, end = moment(arguments.start), moment(arguments.end, end_of_day=True)
-    if end <= start:
-        raise ConfigError("the pause ends before it begins", "correct --from and --to")
-    with open_store() as store:
+    config = configured(arguments.config)
+    start, end = period(arguments.start, arguments.end)
+    if not (arguments.by.strip() and arguments.reason.strip()):
+        raise ConfigError("a pause needs a name and a reason", "give --by and --reason")
+    with writable_store(config) as store:
         leaf = store.append(
             "pause", {"from": stamp(start), "to": stamp(end), "by": arguments.by, "reason": arguments.reason}
         )
-    print(f"leaf {leaf}: nothing is collected from {stamp(start)} to {stamp(end)}, by {arguments.by}")
+    print(f"leaf {leaf}: nothing is collected from {stamp(start)} to {stamp(end)}, by {visible(arguments.by)}")
     return 0
 
 
-def observe(arguments: argparse.Namespace, config: Config) -> int:
+def observe(arguments: argparse.Namespace) -> int:
     """What an auditor may ask about the evidence of a period; always 0, since nothing here is a verdict."""
     from collector.attachments import attachments
     from collector.observations import observe as look
     from collector.observations import sight
     from evidence_store.store import Store
 
-    start, end = moment(arguments.start), moment(arguments.end, end_of_day=True)
+    start, end = period(arguments.start, arguments.end)
     audit = moment(arguments.audit) if arguments.audit else None
-    with Store.open(config.store.path) as store:
+    with Store.open(stored(configured(arguments.config))) as store:
         runs = [run for run in store.runs() if run.state == "complete" and start <= run.opened_on <= end]
         found = look(
             [sight(run.number, run.opened_on, store.run(run.number).results()) for run in runs], start, end, audit,
@@ -124,7 +145,7 @@ def observe(arguments: argparse.Namespace, config: Config) -> int:
         print(json.dumps({"schema": "affidavit.observations/1", "runs": len(runs), "observations": rows}))
         return 0
     for each in found:
-        print(f"{each.kind}: {each.about}: {each.statistic}")
+        print(visible(f"{each.kind}: {each.about}: {each.statistic}"))
     print(f"{len(found)} observations over {len(runs)} runs; each is a question, none is a verdict")
     return 0
 
@@ -150,7 +171,7 @@ def _show(found: Calendar) -> None:
     for slot in found.slots:
         if slot.state is not State.RUN:
             run = f" run {slot.run}" if slot.run else ""
-            print(f"{stamp(slot.at)}  {slot.schedule}  {slot.state}{run}: {slot.reason}")
+            print(f"{stamp(slot.at)}  {slot.schedule}  {slot.state}{run}: {visible(slot.reason)}")
     counts = ", ".join(f"{count} {state}" for state, count in found.counts.items() if count)
     share = found.share()
     covered = "no slot was committed" if share is None else f"{share:.1%} covered"

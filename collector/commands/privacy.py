@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.config import load as load_config
+from collector.commands.opening import NotVerifiedError, configured, content, write
 from collector.console import say
-from collector.errors import AffidavitError, ConfigError
+from collector.errors import ConfigError
 
 if TYPE_CHECKING:
     from evidence_store.disclose import Disclosed
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 Arguments = argparse.Namespace
 AROUND = 60
 """Bytes that are printed on either side of a field that is proven against a bundle."""
-
-
-class DisclosureError(AffidavitError):
-    """What is to be disclosed cannot be found, or does not stand where the bundle has it."""
-
-    exit_code = 4
 
 
 def disclose(arguments: Arguments) -> int:
@@ -38,7 +32,7 @@ def disclose(arguments: Arguments) -> int:
         span = _span_at(run, arguments.reply, arguments.field) if arguments.field else arguments.span
         size = _size(arguments.checkpoint) if arguments.checkpoint else store.size
         proof = prove(run, store.leaves, store.key_chain, store.origin, arguments.reply, span=span, size=size)
-    arguments.output.write_bytes(proof)
+    write(arguments.output, proof)
     what = "the whole reply" if span is None else f"span {span}"
     print(f"wrote {arguments.output}: {what} of reply {arguments.reply} of run {arguments.run}, against {size} leaves")
     say("it shows what it proves to whoever reads it: give it to nobody else")
@@ -49,12 +43,12 @@ def verify_disclosure(arguments: Arguments) -> int:
     """Whether a proof holds against a bundle, or against a checkpoint that was kept."""
     from evidence_store.disclose import check_with_note
 
-    proof = _read(arguments.proof)
+    proof = content(arguments.proof)
     around: tuple[bytes, bytes] | None = None
     if arguments.bundle:
         found, around = _against_bundle(proof, arguments.bundle, arguments.key)
     else:
-        found = check_with_note(proof, _read(arguments.checkpoint), arguments.key)
+        found = check_with_note(proof, content(arguments.checkpoint), arguments.key)
     document = found.as_row()
     if arguments.json:
         print(json.dumps(document))
@@ -74,9 +68,7 @@ def erase(arguments: Arguments) -> int:
     from collector.signing import bucket, signer
     from evidence_store.store import Store
 
-    if not arguments.config.is_file():
-        raise ConfigError(f"there is no configuration at {arguments.config}", "name it with --config: it names the key")
-    config = load_config(arguments.config)
+    config = configured(arguments.config)
     with Store.open(
         arguments.store or config.store.path, signer=signer(config), remote=None if arguments.store else bucket(config)
     ) as store:
@@ -84,13 +76,6 @@ def erase(arguments: Arguments) -> int:
         print(f"leaf {index} of {store.origin} records that {len(arguments.object)} bodies were erased")
     say("copies elsewhere (backups, bundles, replicas) are not reached: erase them too")
     return 0
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", "name a file") from error
 
 
 def _span_at(run: SealedRun, reply: int, path: str) -> int:
@@ -112,7 +97,7 @@ def _span_at(run: SealedRun, reply: int, path: str) -> int:
 
 def _size(path: Path) -> int:
     """The number of leaves under a checkpoint file."""
-    lines = _read(path).decode("utf-8", "replace").split("\n")
+    lines = content(path).decode("utf-8", "replace").split("\n")
     if len(lines) < 3 or not (lines[1].isascii() and lines[1].isdigit()):
         raise ConfigError(f"{path} is not a checkpoint", "name a .note file, as in log/checkpoints of a bundle")
     return int(lines[1])
@@ -126,7 +111,7 @@ def _against_bundle(proof: bytes, path: Path, key: str) -> tuple[Disclosed, tupl
 
     with Bundle.open(path, key=key) as bundle:
         if not bundle.verification.ok:
-            raise DisclosureError("the bundle is not signed by that key", "do not rely on it")
+            raise NotVerifiedError("the bundle is not signed by that key", "do not rely on it")
         origin, size, root, _ = bundle.verification.checkpoint.split("\n")
         found = check(proof, Checkpoint(origin, int(size), unb64(root)))
         if found.span is None or found.run not in bundle.runs():
@@ -135,6 +120,8 @@ def _against_bundle(proof: bytes, path: Path, key: str) -> tuple[Disclosed, tupl
         if shown is None:
             return found, None
         if not found.span < len(shown.leaves) or shown.leaves[found.span] != found.leaf:
-            raise DisclosureError("the field is not the one that the bundle leaves out", "ask for the disclosure again")
+            raise NotVerifiedError(
+                "the field is not the one that the bundle leaves out", "ask for the disclosure again"
+            )
         before, after = shown.pieces[found.span - 1 : found.span + 2 : 2] if found.span % 2 else (b"", b"")
         return found, ((before or b"")[-AROUND:], (after or b"")[:AROUND])

@@ -12,6 +12,7 @@ from collector.console import say
 from collector.errors import ConfigError
 from collector.registers import document, table
 from collector.registers.shape import NAMES, Fault, shape
+from collector.report.text import visible
 
 SCHEMA = "affidavit.registers/1"
 
@@ -56,9 +57,9 @@ def registers_check(arguments: argparse.Namespace) -> int:
         print(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         for fault in faults:
-            print(fault)
+            print(visible(fault))
         for one in terms:
-            print(f"{one['file']}:{one['line']}: {one['found']}; {one['write']}")
+            print(visible(f"{one['file']}:{one['line']}: {one['found']}; {one['write']}"))
         say(f"{len(rows)} files, {sum(rows.values())} sound rows, {len(faults)} faults, {len(terms)} wrong terms")
     return 3 if faults else int(bool(terms))
 
@@ -70,9 +71,14 @@ def registers_init(arguments: argparse.Namespace) -> int:
     files |= {"documents/README": _head(), "README.md": _explained()}
     if there := [name for name in files if (folder / name).exists()]:
         raise ConfigError(f"{folder / there[0]} exists", "name a new folder; nothing is overwritten")
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, "utf-8")
+    try:
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, "utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename} cannot be written: {error.strerror}", "name a folder that you may write to"
+        ) from error
     say(f"wrote {len(files)} files to {folder}; delete those you keep no register of: each that is absent is a gap")
     print(folder)
     return 0

@@ -1,4 +1,4 @@
-"""What the commands about the seal do: keys here, each other kind below. Results to standard output."""
+"""What the commands about the seal do: its keys, attestations from outside, and a witness for others."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collector.commands.bundle import bundle as bundle
-from collector.commands.privacy import disclose as disclose
-from collector.commands.privacy import erase as erase
-from collector.commands.privacy import verify_disclosure as verify_disclosure
-from collector.commands.register import registers_check as registers_check
-from collector.commands.register import registers_init as registers_init
-from collector.commands.store import store_check as store_check
-from collector.commands.store import store_stats as store_stats
-from collector.config import load as load_config
+from collector.commands.opening import configured
 from collector.console import say
 from collector.errors import ConfigError
 from collector.secrets import SecretRef
@@ -42,7 +34,7 @@ def key_show(arguments: Arguments) -> int:
     from collector.signing import signer
     from evidence_store.store import Store
 
-    config = load_config(_existing(arguments.config))
+    config = configured(arguments.config)
     public, origin = signer(config).public, config.store.origin
     chain = None
     if (config.store.path / "STORE.json").exists():
@@ -75,7 +67,7 @@ def key_rotate(arguments: Arguments) -> int:
     from collector.signing import bucket, opened, signer
     from evidence_store.store import Store
 
-    config = load_config(_existing(arguments.config))
+    config = configured(arguments.config)
     secret = SecretRef.parse(arguments.secret) if arguments.secret else None
     new = opened(arguments.new, secret, Path())
     with Store.open(config.store.path, signer=signer(config), remote=bucket(config)) as store:
@@ -93,7 +85,7 @@ def key_revoke(arguments: Arguments) -> int:
     from collector.signing import bucket, signer
     from evidence_store.store import Store
 
-    config = load_config(_existing(arguments.config))
+    config = configured(arguments.config)
     with Store.open(config.store.path, signer=signer(config), remote=bucket(config)) as store:
         index = store.revoke(arguments.fingerprint, arguments.last_good_index, arguments.reason)
         print(f"leaf {index} of {store.origin} revokes {arguments.fingerprint} after leaf {arguments.last_good_index}")
@@ -107,7 +99,7 @@ def timestamp_renew(arguments: Arguments) -> int:
     from collector.signing import bucket, signer
     from evidence_store.store import Store
 
-    config = load_config(_existing(arguments.config))
+    config = configured(arguments.config)
     who = sealing.outside(config)
     if not (who.authorities or who.cosigners or who.places):
         raise ConfigError(
@@ -188,11 +180,3 @@ def _links(chain: KeyChain) -> list[dict[str, Any]]:
             link |= {"revokedBy": revoked.index, "lastGoodIndex": revoked.last_good}
         links.append(link)
     return links
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise ConfigError(
-            f"there is no configuration at {path}", "make one with: affidavit init, or name it with --config"
-        )
-    return path

@@ -84,9 +84,13 @@ def tell(keep: Path | None) -> int:
             folder = Path(tempfile.mkdtemp(prefix="affidavit-demo-"))
         else:
             folder = keep.absolute()
-            if folder.exists() and any(folder.iterdir()):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                full = any(folder.iterdir())
+            except OSError as error:
+                raise ConfigError(f"{folder} cannot be written: {error.strerror}", "name a new folder") from error
+            if full:
                 raise ConfigError(f"{folder} is not empty", "name a new folder")
-            folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="affidavit-demo-")))
         started = time.monotonic()
         ready = stack.enter_context(_emulator(scratch))
