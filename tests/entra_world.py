@@ -13,7 +13,11 @@ from tests.http_world import SPECS, Contract, HttpWorld, Reply, Request
 V = "/v1.0"
 REVIEWS = "/identityGovernance/accessReviews/definitions"
 
-BEYOND = (f"{REVIEWS}/{{id}}/instances", f"{REVIEWS}/{{id}}/instances/{{round}}/decisions")
+TOGETHER = "/tenantRelationships/multiTenantOrganization"
+
+BELOW_REVIEWS = (f"{REVIEWS}/{{id}}/instances", f"{REVIEWS}/{{id}}/instances/{{round}}/decisions")
+
+BEYOND = (f"{TOGETHER}/tenants", TOGETHER, *BELOW_REVIEWS)
 """Asked for as Microsoft documents it, though the description that is at hand leaves them out."""
 
 LISTS = (
@@ -23,13 +27,13 @@ LISTS = (
     "/identity/conditionalAccess/namedLocations", "/roleManagement/directory/roleAssignments",
     "/roleManagement/directory/roleAssignmentScheduleInstances",
     "/roleManagement/directory/roleEligibilityScheduleInstances", "/identityProtection/riskyUsers",
-    "/deviceManagement/managedDevices", REVIEWS,
+    "/deviceManagement/managedDevices", REVIEWS, f"{TOGETHER}/tenants",
 )  # fmt: skip
 SINGLES = (
     "/policies/authenticationMethodsPolicy", "/policies/authorizationPolicy", "/policies/adminConsentRequestPolicy",
-    "/policies/identitySecurityDefaultsEnforcementPolicy",
+    "/policies/identitySecurityDefaultsEnforcementPolicy", TOGETHER,
 )  # fmt: skip
-PARTS = ("/groups/{id}/members", "/servicePrincipals/{id}/appRoleAssignments", *BEYOND)
+PARTS = ("/groups/{id}/members", "/servicePrincipals/{id}/appRoleAssignments", *BELOW_REVIEWS)
 
 
 def _nullable(node: Any) -> Any:

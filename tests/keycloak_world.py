@@ -10,8 +10,9 @@ from urllib.parse import unquote
 from tests.http_world import SPECS, Contract, Handler, HttpWorld, Reply, Request
 
 A = "/admin/realms/{realm}"
-NEWER = (f"{A}/groups/{{id}}/children",)
-"""Asked of current versions, and not in the description, which is of version 23."""
+DISCOVERY = "/realms/{realm}/.well-known/openid-configuration"
+NEWER = (f"{A}/groups/{{id}}/children", DISCOVERY)
+"""Not in the description, which is of version 23: asked of current versions, and of everybody."""
 
 
 class KeycloakWorld(HttpWorld):
@@ -59,6 +60,7 @@ class KeycloakWorld(HttpWorld):
             "identity-provider/instances": "identity-providers", "components": "components",
         }  # fmt: skip
         self.route("/admin/realms", lambda request: Reply(body=[{"realm": name} for name in self.realms]))
+        self.route(DISCOVERY, self._of(self._known))
         self.route(A, self._of(lambda realm, request: Reply(body=realm["settings"])))
         self.route(f"{A}/users/count", self._of(lambda realm, request: Reply(body=len(realm.get("users", [])))))
         for path, name in listed.items():
@@ -71,6 +73,10 @@ class KeycloakWorld(HttpWorld):
         self._below("authentication/flows/{flowAlias}/executions", "executions", "flowAlias", [])
         self._below("groups/{id}/members", "members", "id", [], paged=True)
         self._below("groups/{id}/children", "children", "id", [], paged=True)
+
+    def _known(self, _: dict[str, Any], request: Request) -> Reply:
+        issuer = f"https://sso.example.org/realms/{unquote(request.query['{realm}'])}"
+        return Reply(body={"issuer": issuer, "jwks_uri": f"{issuer}/protocol/openid-connect/certs"})
 
     def _below(self, path: str, name: str, key: str, nothing: Any, *, paged: bool = False) -> None:
         def answer(realm: dict[str, Any], request: Request) -> Reply:

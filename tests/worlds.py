@@ -146,6 +146,7 @@ class AwsWorld:
         from moto.server import ThreadedMotoServer
 
         mends.date_reports()
+        mends.tell_clusters_apart()
 
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()

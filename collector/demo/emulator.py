@@ -35,6 +35,7 @@ def main(folder: Path) -> None:
     mends.date_reports()
     mends.name_root(estate.ROOT_LINE)
     mends.succeed_recorders()
+    mends.tell_clusters_apart()
     application = WithBackups(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -54,6 +54,7 @@ def seed(client: Client) -> Seeded:
     seeded = Seeded()
     for part in (
         _identity,
+        _federation,
         _buckets,
         _network,
         _machines,
@@ -65,6 +66,7 @@ def seed(client: Client) -> Seeded:
         _balancers,
         _secrets,
         _images,
+        _clusters,
         _trails,
         _backups,
     ):
@@ -197,6 +199,35 @@ def _roles(iam: Any, seeded: Seeded) -> None:
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
         seeded.made()
         seeded.expect(name, good=good, bad=bad)
+
+
+TENANT = "8f14e45f-ceea-4e67-9a2b-1c0de5a1b2c3"
+"""An Entra tenant that signs people in to this account, and that nobody collects."""
+
+
+def metadata(entity: str) -> str:
+    """What a SAML provider says of itself, with a key that is invented."""
+    key = f"<ds:X509Certificate>{'MIIC' * 250}</ds:X509Certificate>"
+    signs = f'<md:KeyDescriptor use="signing"><ds:KeyInfo><ds:X509Data>{key}</ds:X509Data></ds:KeyInfo></md:KeyDescriptor>'
+    return (
+        '<md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" '
+        f'xmlns:ds="http://www.w3.org/2000/09/xmldsig#" entityID="{entity}"><md:IDPSSODescriptor '
+        f'protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">{signs}</md:IDPSSODescriptor>'
+        "</md:EntityDescriptor>"
+    )
+
+
+def _federation(client: Client, seeded: Seeded) -> None:
+    iam = client("iam", HOME)
+    for name, entity in (("staff", "https://sso.example.org/realms/acme"), ("office", f"https://sts.windows.net/{TENANT}/")):
+        made = iam.create_saml_provider(SAMLMetadataDocument=metadata(entity), Name=name)
+        seeded.made()
+        seeded.expect(made["SAMLProviderArn"], bad="iam.identity-providers-collected")
+    robots = iam.create_open_id_connect_provider(
+        Url="https://token.actions.githubusercontent.com", ClientIDList=["sts.amazonaws.com"], ThumbprintList=["0" * 40]
+    )
+    seeded.made()
+    seeded.expect(robots["OpenIDConnectProviderArn"], skip="iam.identity-providers-collected")
 
 
 # ------------------------------------------------------------------------------------------------------- storage
@@ -505,6 +536,27 @@ def _images(client: Client, seeded: Seeded) -> None:
         seeded.made()
         seeded.expect(name, **{"good" if good else "bad": "ecr.scan-on-push ecr.tags-immutable"})
     client("ecr", HOME).put_registry_scanning_configuration(scanType="BASIC", rules=rules)
+
+
+def _clusters(client: Client, seeded: Seeded) -> None:
+    for region, name, good in ((HOME, "shop", True), (AWAY, "wiki", False)):
+        client("eks", region).create_cluster(
+            name=name,
+            roleArn=f"arn:aws:iam::{ACCOUNT}:role/web-server",
+            resourcesVpcConfig={
+                "endpointPublicAccess": True,
+                "endpointPrivateAccess": True,
+                "publicAccessCidrs": ["203.0.113.0/24" if good else "0.0.0.0/0"],
+            },
+            logging={"clusterLogging": [{"types": ["audit", "authenticator"], "enabled": good}]},
+            encryptionConfig=[
+                {"resources": ["secrets"], "provider": {"keyArn": f"arn:aws:kms:{region}:{ACCOUNT}:key/eks"}}
+            ][:good],
+        )
+        seeded.made()
+        checks = "eks.endpoint-not-public eks.control-plane-logging eks.secrets-encrypted"
+        seeded.expect(name, **{"good" if good else "bad": checks})
+    seeded.expect("run", bad="eks.clusters-collected")
 
 
 HELD = (

@@ -1,7 +1,7 @@
 """Puts right what moto 5.2 says that no account would.
 
 Of IAM: a credential report of 2015, without the root user. Of AWS Config: that a recorder never succeeds, and that a
-query finds nothing.
+query finds nothing. Of EKS: one issuer for all clusters of a region, and another one in each process.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 
@@ -50,6 +51,21 @@ def succeed_recorders() -> None:
         status.last_status = "SUCCESS"
 
     setattr(ConfigRecorderStatus, "start", started)  # noqa: B010
+
+
+def tell_clusters_apart() -> None:
+    """Each cluster of EKS has an issuer of its own, the same in every process."""
+    from moto.eks.models import Cluster
+
+    original: Callable[..., None] = Cluster.__init__
+
+    def made(cluster: Any, *args: Any, **named: Any) -> None:
+        original(cluster, *args, **named)
+        region = cluster.arn.split(":")[3]
+        own = sha256(cluster.arn.encode()).hexdigest()[:32].upper()
+        cluster.identity = {"oidc": {"issuer": f"https://oidc.eks.{region}.amazonaws.com/id/{own}"}}
+
+    setattr(Cluster, "__init__", made)  # noqa: B010
 
 
 def tell_discovered(items: Mapping[str, Sequence[str]]) -> None:

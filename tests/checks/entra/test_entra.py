@@ -15,7 +15,8 @@ from collector import examples, plugins
 from collector.judge import Bench, judge
 from collector.model import Outcome, Unavailable, instant, stamp
 from collector.reconcile import reconcile
-from tests.entra_world import BEYOND, PARTS, REVIEWS, EntraWorld, V, refusal
+from tests.entra_world import BEYOND, PARTS, REVIEWS, SINGLES, TOGETHER, EntraWorld, V, refusal
+from tests.entra_world import LISTS as LISTED
 from tests.http_world import SPECS, Reply, Request, same, worlds
 from tests.small_cloud import Office, files_of
 from tests.test_contract import _differences
@@ -36,7 +37,8 @@ def entra(tmp_path: Path) -> Iterator[EntraWorld]:
         yield world
         if world.contract:
             assert world.contract.faults == []
-            assert world.contract.held or not world.requests or world.faults
+            described = [request for request in world.requests if not request.path.startswith(V + TOGETHER)]
+            assert world.contract.held or not described or world.faults
 
 
 def furnish(world: EntraWorld) -> None:
@@ -53,6 +55,8 @@ def furnish(world: EntraWorld) -> None:
 
 GRAPH, ROBOT = "f1a20602-66b2-5b9f-a806-b868c7dcf4e0", "8ac4eaf1-29ce-59f7-a045-0f3007bb58a2"
 
+TENANT, SHOPS = "8f14e45f-ceea-4e67-9a2b-1c0de5a1b2c3", "5036a0a0-a7a4-4933-9086-5dd54535dd6e"
+
 KEYS = {
     "entra.access-review-rounds": ["i1", "i2", "i3"],
     "entra.access-reviews": ["r1", "r2", "r3"],
@@ -67,7 +71,7 @@ KEYS = {
     "entra.groups": ["g1", "g2", "g3", "g4"],
     "entra.legacy-sign-ins": ["i1", "i2", "i3"],
     "entra.named-locations": ["n1", "n2", "n3"],
-    "entra.organisation": ["t1"],
+    "entra.organisation": [TENANT],
     "entra.permission-grants": ["og1", "og2", "og3"],
     "entra.registrations": ["u1", "u2", "u3", "u5"],
     "entra.risky-users": ["u2", "u1", "u9"],
@@ -76,6 +80,7 @@ KEYS = {
     "entra.role-schedules": ["s1", "s2", "s3", "s4"],
     "entra.security-defaults": ["security-defaults"],
     "entra.service-principals": [GRAPH, ROBOT, "004002f8-8e6c-530b-9551-9b1002a13ea0"],
+    "entra.tenants": [TENANT, SHOPS, "4a12efe6-aa14-4d03-8dff-88fc89e2e2ad"],
     "entra.user-activity": ["u1", "u2", "u3", "u4", "u5"],
     "entra.user-count": ["user-count"],
     "entra.users": ["u1", "u2", "u3", "u4", "u5"],
@@ -228,6 +233,15 @@ def test_the_count_needs_its_header_which_stands_on_record(entra: EntraWorld) ->
     assert reading.row("user-count")["listUser"] == {"@odata.count": 5}
 
 
+def test_a_tenant_in_no_multitenant_organisation_is_asked_for_no_list(entra: EntraWorld) -> None:
+    entra.singles[TOGETHER]["state"] = "inactive"
+    reading = entra.read("entra.tenants")
+    assert reading.shard.population.proven
+    assert reading.rows == []
+    assert [request.path for request in entra.requests] == [V + TOGETHER]
+    same(entra, reading)
+
+
 @pytest.mark.parametrize("hidden", [0, 1])
 def test_a_list_that_leaves_somebody_out_is_in_dispute(entra: EntraWorld, hidden: int) -> None:
     entra.hidden = hidden
@@ -288,7 +302,7 @@ def test_the_tenant_is_judged_as_it_is(entra: EntraWorld) -> None:
         ("entra.groups.owned", "g2"),
         ("entra.legacy-sign-ins.none", "entra"),
         ("entra.named-locations.trusted-narrow", "n2"),
-        ("entra.organisation.synchronised", "t1"),
+        ("entra.organisation.synchronised", TENANT),
         ("entra.permission-grants.for-all-narrow", "og1"),
         ("entra.registrations.beyond-telephone", "u2"),
         ("entra.registrations.second-factor", "u5"),
@@ -303,6 +317,7 @@ def test_the_tenant_is_judged_as_it_is(entra: EntraWorld) -> None:
         ("entra.role-schedules.activation-short", "s4"),
         ("entra.role-schedules.standing-few", "entra"),
         ("entra.service-principals.high-permissions-few", "entra"),
+        ("entra.tenants.collected", SHOPS),
         ("entra.user-activity.guests-in-use", "u3"),
         ("entra.user-activity.members-in-use", "u5"),
         ("entra.users.invitation-settled", "u3"),
@@ -357,7 +372,8 @@ def test_every_example_holds_only_what_a_source_yields(entra: EntraWorld) -> Non
 def test_what_is_asked_beyond_the_description_is_named_one_by_one(entra: EntraWorld) -> None:
     if entra.contract is None:
         pytest.skip(f"{SPECS} is absent")
-    assert [path for path in PARTS if path not in entra.contract.document["paths"]] == list(BEYOND)
+    asked = [*LISTED, *SINGLES, *PARTS]
+    assert [path for path in asked if path not in entra.contract.document["paths"]] == list(BEYOND)
 
 
 def test_a_header_with_a_secret_is_refused(entra: EntraWorld) -> None:

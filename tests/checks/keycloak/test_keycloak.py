@@ -48,6 +48,7 @@ KEYS = {
         "acme/staff", "acme/staff/sales", "acme/staff/support", "acme/operators", "acme/operators/night", "acme/empty",
     ],
     "keycloak.identity-providers": ["acme/partner", "acme/branch"],
+    "keycloak.issuers": ["acme", "master"],
     "keycloak.realms": ["acme", "master"],
     "keycloak.required-actions": ["acme/CONFIGURE_TOTP", "acme/UPDATE_PASSWORD", "master/CONFIGURE_TOTP"],
     "keycloak.roles": [
@@ -77,7 +78,8 @@ def test_all_of_it_is_read_conforms_to_the_description_and_replays(keycloak: Key
     assert reading.shard.population.gap is None
     assert reading.shard.population.partial == ()
     assert keys_of(reading) == KEYS[dataset]
-    assert all(line["op"].startswith(("keycloak:GET /admin/", "collector:clock")) for line in reading.ledger.lines)
+    asked = ("keycloak:GET /admin/", "keycloak:GET /realms/", "collector:clock")
+    assert all(line["op"].startswith(asked) for line in reading.ledger.lines)
     if dataset.removeprefix("keycloak.") in LISTS:
         assert 2 in {line["page"] for line in reading.ledger.lines}
     kept = json.dumps(reading.ledger.lines).encode() + b"".join(reading.ledger.objects.values())
@@ -149,6 +151,16 @@ def test_a_refused_sub_reply_stands_in_its_row(
     with pytest.raises(Unavailable, match="was refused"):
         reading.row(row)[field]
     assert [gap.resources for gap in reading.shard.population.partial] == [(row,)]
+    same(keycloak, reading)
+
+
+def test_what_a_realm_says_to_everybody_stands_in_its_row(keycloak: KeycloakWorld) -> None:
+    there = "/realms/acme/.well-known/openid-configuration"
+    keycloak.faults[there] = lambda request, number: Reply(403, {"error": "HTTP 403 Forbidden"})
+    reading = keycloak.read("keycloak.issuers")
+    with pytest.raises(Unavailable, match="was refused"):
+        reading.row("acme")["getWellKnown"]
+    assert reading.row("master")["getWellKnown"]["issuer"] == "https://sso.example.org/realms/master"
     same(keycloak, reading)
 
 
@@ -279,4 +291,4 @@ def test_examples_hold_only_what_a_source_yields(keycloak: KeycloakWorld, datase
                 used += 1
                 problems += [f"{example.check}: {text}" for text in _differences(row, rows, dataset)]
     assert not problems, "\n".join(sorted(set(problems)))
-    assert used
+    assert used or dataset == "keycloak.issuers", "no check of its own, only a join"
