@@ -70,6 +70,28 @@ VERSION = {
     "platform": "linux/amd64",
 }  # fmt: skip
 
+ISSUER = "https://oidc.eks.eu-central-1.amazonaws.com/id/B323263C57F3B4A2EBC8470D71D23148"
+"""Of the cluster shop that the emulator of AWS has in that region: it is this one."""
+
+DISCOVERY = {
+    "issuer": ISSUER, "jwks_uri": "https://192.0.2.1:443/openid/v1/jwks", "response_types_supported": ["id_token"],
+    "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256"],
+}  # fmt: skip
+"""What an API server says of the tokens it gives; not in its description, which says only that it is JSON."""
+
+
+SERVED = {
+    ("", "", ""),
+    ("PartialObjectMetadata", "meta.k8s.io", "v1"),
+    ("PartialObjectMetadataList", "meta.k8s.io", "v1"),
+}
+"""What an Accept header may ask for with ``as``, ``g`` and ``v``."""
+
+
+def not_acceptable(message: str = "only the following media types are accepted: application/json") -> Reply:
+    """What a server says that cannot give what the Accept header asks for."""
+    return status(406, "NotAcceptable", message)
+
 
 def status(code: int, reason: str, message: str, **about: Any) -> Reply:
     """An error as the API server tells it."""
@@ -78,6 +100,20 @@ def status(code: int, reason: str, message: str, **about: Any) -> Reply:
         "reason": reason, "code": code,
     }  # fmt: skip
     return Reply(code, body)
+
+
+def negotiated(header: str) -> str | None:
+    """The kind a list is turned into: empty for the list itself, ``None`` where nothing that is asked for is served.
+
+    Read as the API server reads it: the first clause it can serve counts, parameters it does not know do not.
+    """
+    for clause in header.split(","):
+        media, *words = (word.strip() for word in clause.split(";"))
+        told = dict(word.split("=", 1) for word in words if "=" in word)
+        wanted = tuple(told.get(name, "") for name in ("as", "g", "v"))
+        if media in ("application/json", "*/*") and wanted in SERVED:
+            return wanted[0]
+    return None
 
 
 class KubernetesContract(Contract):
@@ -148,7 +184,8 @@ class KubernetesWorld(HttpWorld):
         return reply
 
     def allowed(self, request: Request) -> Reply | None:
-        if request.headers.get("authorization") != f"Bearer {self.token}":
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if (scheme.lower(), token) != ("bearer", self.token):
             return status(401, "Unauthorized", "Unauthorized")
         needed = permission(request.path)
         if self.rules is None or any(_grants(rule, needed) for rule in self.rules):
@@ -170,6 +207,8 @@ class KubernetesWorld(HttpWorld):
     def _answered(self, request: Request) -> Reply:
         if request.path == "/version":
             return Reply(body=self.version)
+        if request.path == "/.well-known/openid-configuration":
+            return Reply(body=DISCOVERY)
         if request.path == "/apis":
             return Reply(body={"kind": "APIGroupList", "apiVersion": "v1", "groups": self._groups()})
         if found := re.fullmatch(r"/apis/([^/]+)/([^/]+)", request.path):
@@ -240,8 +279,12 @@ class KubernetesWorld(HttpWorld):
                 about["remainingItemCount"] = len(rest)
         group = re.match(r"/apis/([^/]+/[^/]+)/", path)
         version = group[1] if group else "v1"
-        partial = self.obeys_accept and "as=PartialObjectMetadataList" in request.headers.get("accept", "")
-        if partial:
+        wanted = negotiated(request.headers.get("accept", "*/*")) if self.obeys_accept else ""
+        if wanted is None:
+            return not_acceptable()
+        if wanted == "PartialObjectMetadata":
+            return not_acceptable(f"you requested {wanted}, but the requested object is a list (*core.{kind}List)")
+        if wanted:
             page = [
                 {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": item["metadata"]}
                 for item in page

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -16,13 +19,14 @@ from cryptography import x509
 from collector.api import Kubernetes, Row, Source, source
 from collector.config import KubernetesConnection, load
 from collector.connect.base import Limits
-from collector.connect.kubernetes import open_cluster, permission
+from collector.connect.kubernetes import METADATA, open_cluster, permission
 from collector.errors import ConfigError
 from collector.model import Unavailable
 from collector.plan import _place
 from collector.workloads import minor, named, quantity, selects
 from tests.http_world import Reply, Request, same, worlds
-from tests.kubernetes_world import KubernetesWorld, status
+from tests.kubernetes_world import RECORDED, KubernetesWorld, status
+from tests.servers import Authority
 from tests.worlds import Reading
 
 PODS = "/api/v1/pods"
@@ -397,6 +401,57 @@ def test_what_a_path_needs(path: str, needed: str) -> None:
     assert permission(path) == needed
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1",
+        "application/json;as=PartialObjectMetadataList;g=meta.k8s.io",
+        "application/json;as=PartialObjectMetadataList;v=v1",
+        "application/json;as=PartialObjectMetadataLists;g=meta.k8s.io;v=v1",
+        "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+        "text/html",
+    ],
+)
+def test_a_header_that_a_server_does_not_know_is_refused_and_a_gap(
+    cluster: KubernetesWorld, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    monkeypatch.setattr("collector.connect.kubernetes.METADATA", MappingProxyType({"Accept": accept}))
+    cluster.lists["/api/v1/secrets"] = [{**pod("db"), "data": {"p": "aHVzaA=="}}]
+    metadata = listing("/api/v1/secrets", needs=("list secrets",), metadata_only=True)
+    reading = cluster.read_source(metadata)
+    assert gap_of(reading) == ("rejected", "kubernetes:GET /api/v1/secrets was rejected (406 NotAcceptable)")
+    assert reading.rows == []
+    same(cluster, reading, metadata)
+    counted = one(lambda kubernetes: kubernetes.count(PODS), "list pods")
+    assert gap_of(cluster.read_source(counted))[0] == "rejected"
+
+
+def test_parameters_of_a_header_that_are_not_known_ask_for_nothing(
+    cluster: KubernetesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelt ``as`` brings the whole objects from a real server: they are not kept."""
+    accept = "application/json;As=PartialObjectMetadataList"
+    monkeypatch.setattr("collector.connect.kubernetes.METADATA", MappingProxyType({"Accept": accept}))
+    cluster.lists["/api/v1/secrets"] = [{**pod("db"), "data": {"p": "aHVzaA=="}}]
+    reading = cluster.read_source(listing("/api/v1/secrets", needs=("list secrets",), metadata_only=True))
+    assert "answered with SecretList where only metadata was asked for; the reply was not kept" in gap_of(reading)[1]
+    assert b"aHVz" not in b"".join(reading.ledger.objects.values())
+
+
+def test_what_is_asked_for_as_metadata_is_spelt_as_a_real_server_took_it() -> None:
+    if not RECORDED.is_file():
+        pytest.skip(f"{RECORDED} is absent: headers were not compared")
+    taken = [item for item in json.loads(RECORDED.read_text("utf8")) if item["accept"] and item["status"] == 200]
+
+    def parameters(header: str) -> dict[str, str]:
+        media, *words = header.split(";")
+        return {"media": media, **dict(word.split("=") for word in words)}
+
+    assert taken
+    for item in taken:
+        assert parameters(METADATA["Accept"]) == {**parameters(item["accept"]), "as": "PartialObjectMetadataList"}
+
+
 # Who asks
 
 
@@ -524,6 +579,117 @@ def test_the_pod_brings_its_own_account(tmp_path: Path, monkeypatch: pytest.Monk
     cluster = opened(inside)
     assert cluster.base_url == "https://10.96.0.1:443"
     assert cluster.credential.name == "service account of the pod, token of system:serviceaccount:audit:affidavit"
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What Kubernetes puts into a pod."""
+
+    folder: Path
+    roots: bytes
+    token: str
+
+    def opened(self) -> Any:
+        return opened(KubernetesConnection("here", in_cluster=True))
+
+    @property
+    def token_file(self) -> Path:
+        return self.folder / "token"
+
+    @property
+    def roots_file(self) -> Path:
+        return self.folder / "ca.crt"
+
+
+@pytest.fixture
+def inside(cluster: KubernetesWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inside:
+    """A pod of the cluster, whose API server shows a certificate for its address."""
+    from kubernetes.config import incluster_config
+
+    authority = Authority()
+    leaf = authority.leaf("127.0.0.1")
+    (tmp_path / "server.pem").write_bytes(leaf.pem + authority.intermediate.pem + leaf.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    listener = cluster._server.socket
+    cluster._server.socket = context.wrap_socket(listener, server_side=True)
+    found = Inside(tmp_path, authority.root.pem, cluster.token)
+    found.token_file.write_text(cluster.token)
+    found.roots_file.write_bytes(found.roots)
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(found.token_file))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(found.roots_file))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", cluster.origin.rpartition(":")[2])
+    return found
+
+
+def test_a_pod_asks_the_cluster_it_runs_in(cluster: KubernetesWorld, inside: Inside) -> None:
+    site = inside.opened()
+    assert site.base_url == cluster.origin.replace("http://", "https://")
+    reading = cluster.read_source(listing(), site=site)
+    assert keys(reading) == ALL
+    assert {line["caller"] for line in reading.ledger.lines} == {"service account of the pod"}
+    assert cluster.token.encode() not in json.dumps(reading.ledger.lines).encode()
+    same(cluster, reading, listing())
+
+
+def test_a_pod_trusts_the_authority_of_its_cluster_alone(
+    cluster: KubernetesWorld, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside.roots_file.write_bytes(Authority().root.pem)
+    kind, reason = gap_of(cluster.read_source(listing(), site=inside.opened()))
+    assert (kind, "SSLCertVerificationError" in reason) == ("unreachable", True)
+    inside.roots_file.write_bytes(b"no certificate")
+    assert gap_of(cluster.read_source(listing(), site=inside.opened()))[0] == "unreachable"
+    inside.roots_file.write_bytes(inside.roots)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "localhost")
+    kind, reason = gap_of(cluster.read_source(listing(), site=inside.opened()))
+    assert (kind, "ostname" in reason) == ("unreachable", True), "the certificate is for another name"
+    assert cluster.requests == []
+
+
+def test_a_token_of_a_pod_that_is_no_longer_good(cluster: KubernetesWorld, inside: Inside) -> None:
+    site = inside.opened()
+    cluster.token = "02-example-token"
+    assert gap_of(cluster.read_source(listing(), site=site))[0] == "unauthenticated"
+    inside.token_file.write_text(cluster.token)
+    assert keys(cluster.read_source(listing(), site=site)) == ALL, "the kubelet has renewed it"
+    cluster.token = "03-example-token"
+    assert gap_of(cluster.read_source(listing(), site=site))[0] == "unauthenticated"
+    inside.token_file.write_text("\n")
+    asked = len(cluster.requests)
+    kind, reason = gap_of(cluster.read_source(listing(), site=site))
+    assert (kind, "gives no credential" in reason) == ("unauthenticated", True)
+    assert len(cluster.requests) == asked, "nobody is asked without a credential: anybody might be answered"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda pod, environ: environ("KUBERNETES_SERVICE_HOST", ""), "set but empty"),
+        (lambda pod, environ: environ("KUBERNETES_SERVICE_PORT", ""), "set but empty"),
+        (lambda pod, environ: pod.token_file.unlink(), "token file does not exist"),
+        (lambda pod, environ: pod.token_file.write_text(""), "empty"),
+        (lambda pod, environ: pod.roots_file.unlink(), "certification file does not exist"),
+        (lambda pod, environ: pod.roots_file.write_text(""), "empty"),
+    ],
+)
+def test_a_pod_that_lacks_what_it_needs_is_told_so(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, spoil: Callable[..., Any], words: str
+) -> None:
+    spoil(inside, monkeypatch.setenv)
+    with pytest.raises(ConfigError, match=words) as told:
+        inside.opened()
+    assert "service account" in told.value.next_step
+
+
+@pytest.mark.parametrize("token", [" ", "\n"])
+def test_a_blank_token_is_no_credential(inside: Inside, tmp_path: Path, token: str) -> None:
+    inside.token_file.write_text(token)
+    with pytest.raises(ConfigError, match="gives no credential"):
+        inside.opened()
+    with pytest.raises(ConfigError, match="gives no credential"):
+        opened(kubeconfig(tmp_path / "k", "https://127.0.0.1:1", {"token": token}))
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:

@@ -117,6 +117,28 @@ def no_alpha(group: Record) -> Verdict:
     return fail(f"serves {', '.join(early)}, limit none") if early else ok(f"serves {', '.join(versions)}")
 
 
+def _server(servers: Iterator[Record]) -> str:
+    """The version of the API server.
+
+    Raises:
+        Unavailable: it was not told.
+    """
+    told = next(servers, None)
+    if told is None:
+        raise Unavailable(GapKind.UNPROVEN, "the version of the API server was not told")
+    return str(told["gitVersion"])
+
+
+def _reported(node: Record, field: str) -> str:
+    """What the kubelet reported of its node; empty until it does: the API server fills every field with "" before."""
+    return str((node["status"].get("nodeInfo") or {}).get(field) or "")
+
+
+def _silent(nodes: list[str], field: str) -> Unavailable:
+    """That nodes were registered and their kubelets have not reported."""
+    return Unavailable(GapKind.UNPROVEN, f"{len(nodes)} nodes have not reported their {field}: {named(nodes)}")
+
+
 @check(
     "kubernetes.nodes.version-skew",
     title="Kubernetes nodes are of a version the API server works with",
@@ -126,20 +148,25 @@ def no_alpha(group: Record) -> Verdict:
 def version_skew(servers: Iterator[Record], nodes: Iterator[Record], *, max_minors_behind: int = 3) -> Verdict:
     """No kubelet is newer than the API server, nor more than ``max_minors_behind`` minor versions older.
 
+    While a node has not reported its version, no more than a failure of another one can be concluded.
     Source: /version (``gitVersion``), Node (``status.nodeInfo.kubeletVersion``).
     Remedy: upgrade the nodes after the control plane.
     """
-    (server,) = servers
-    major, newest = minor(server["gitVersion"])
-    number, wrong = 0, []
+    server = _server(servers)
+    major, newest = minor(server)
+    number, wrong, silent = 0, [], []
     for node in nodes:
         number += 1
-        kubelet = node["status"]["nodeInfo"]["kubeletVersion"]
-        if not (major, newest - max_minors_behind) <= minor(kubelet) <= (major, newest):
+        kubelet = _reported(node, "kubeletVersion")
+        if not kubelet:
+            silent.append(node["Key"])
+        elif not (major, newest - max_minors_behind) <= minor(kubelet) <= (major, newest):
             wrong.append(f"{node['Key']} {kubelet}")
-    told = f"API server {server['gitVersion']}, kubelets at most {max_minors_behind} minor versions behind"
+    told = f"API server {server}, kubelets at most {max_minors_behind} minor versions behind"
     if wrong:
         return fail(f"{told}: {len(wrong)} of {number} nodes are not: {named(wrong)}")
+    if silent:
+        raise _silent(silent, "kubeletVersion")
     return ok(f"{told}: all {number} nodes are") if number else skip("there is no node")
 
 
@@ -152,15 +179,25 @@ def version_skew(servers: Iterator[Record], nodes: Iterator[Record], *, max_mino
 def alike(nodes: Iterator[Record], *, max_builds: int = 2) -> Verdict:
     """The nodes run at most ``max_builds`` combinations of kubelet, runtime, operating system and kernel.
 
+    While a node has not reported what it runs, no more than a failure of the others can be concluded.
     Source: Node (``status.nodeInfo``). Two are usual while nodes are being replaced.
     Remedy: replace the nodes that lag behind.
     """
     fields = ("kubeletVersion", "containerRuntimeVersion", "osImage", "kernelVersion")
-    builds = Counter(", ".join(node["status"]["nodeInfo"][field] for field in fields) for node in nodes)
-    if not builds:
-        return skip("there is no node")
-    told = f"{builds.total()} nodes run {len(builds)} builds, limit {max_builds}"
-    return ok(told) if len(builds) <= max_builds else fail(f"{told}: {named(builds)}")
+    builds: Counter[str] = Counter()
+    silent = []
+    for node in nodes:
+        told = [_reported(node, field) for field in fields]
+        if all(told):
+            builds[", ".join(told)] += 1
+        else:
+            silent.append(node["Key"])
+    said = f"{builds.total()} nodes run {len(builds)} builds, limit {max_builds}"
+    if len(builds) > max_builds:
+        return fail(f"{said}: {named(builds)}")
+    if silent:
+        raise _silent(silent, "nodeInfo")
+    return ok(said) if builds else skip("there is no node")
 
 
 @check(
@@ -237,7 +274,9 @@ def runtime(node: Record, *, min_versions: tuple[str, ...] = ("containerd=1.7", 
     Source: Node (``status.nodeInfo.containerRuntimeVersion``).
     Remedy: replace the node by one with a newer image.
     """
-    told = node["status"]["nodeInfo"]["containerRuntimeVersion"]
+    told = _reported(node, "containerRuntimeVersion")
+    if not told:
+        raise _silent([node["Key"]], "containerRuntimeVersion")
     name, _, number = told.partition("://")
     least = dict(item.split("=") for item in min_versions).get(name)
     if least is None:

@@ -163,7 +163,7 @@ def limits_everywhere(
     bounded = {
         one["metadata"]["namespace"]
         for one in ranges
-        for item in one["spec"]["limits"]
+        for item in one["spec"]["limits"] or ()  # null where a range has none
         if item["type"] == "Container" and "memory" in (item.get("default") or ())
     }
     number, without = _without(namespaces, pods, bounded, exempt_namespaces)

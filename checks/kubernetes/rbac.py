@@ -9,6 +9,7 @@ from collector.workloads import APPLIED, named
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 BUILT_IN = ("admin", "cluster-admin", "edit", "view")
 ESCALATES = ("bind", "escalate", "impersonate")
+READS = frozenset({"get", "list", "watch"})
 ESCALATED = ("clusterroles", "groups", "roles", "serviceaccounts", "users")
 
 
@@ -138,11 +139,22 @@ def _holders(
     }
 
 
-def _no_wildcard(role: Record) -> Verdict:
+def _wide(rule: Record, readable_groups: tuple[str, ...]) -> bool:
+    """Whether a rule gives every verb or every resource, but for reading what is in ``readable_groups`` alone.
+
+    The core group, where the Secrets are, and all groups at once are never read whole.
+    """
+    if "*" not in (rule.get("resources") or ()):
+        return "*" in rule["verbs"]
+    groups = set(rule["apiGroups"])
+    return not (set(rule["verbs"]) <= READS and groups and groups <= set(readable_groups) - {"", "*"})
+
+
+def _no_wildcard(role: Record, readable_groups: tuple[str, ...] = ()) -> Verdict:
     if _built_in(role):
         return skip("Kubernetes brings this role")
     rules = _rules(role)
-    wide = [rule for rule in rules if "*" in rule["verbs"] or "*" in (rule.get("resources") or ())]
+    wide = [rule for rule in rules if _wide(rule, readable_groups)]
     if wide:
         return fail(f"{len(wide)} of {len(rules)} rules give every verb or every resource, limit none")
     return ok(f"each of {len(rules)} rules names its verbs and resources")
@@ -169,13 +181,18 @@ def roles_no_wildcard(role: Record) -> Verdict:
     severity="high",
     each="kubernetes.cluster-roles",
 )
-def cluster_roles_no_wildcard(role: Record) -> Verdict:
+def cluster_roles_no_wildcard(
+    role: Record, *, readable_groups: tuple[str, ...] = ("constraints.gatekeeper.sh",)
+) -> Verdict:
     """No rule of a cluster role gives ``*`` as verb or resource; roles that Kubernetes brings are skipped.
 
+    A rule that does no more than get, list or watch in ``readable_groups`` may say ``*`` for the resources: Gatekeeper
+    makes a kind for each of its templates, so that nobody can name them beforehand, and keeps rules in them alone. The
+    core group, where the Secrets are, and ``*`` are no such groups, whatever stands there.
     Source: ClusterRole (``rules``). A wildcard also gives what is added to the cluster later.
     Remedy: name the verbs and resources.
     """
-    return _no_wildcard(role)
+    return _no_wildcard(role, readable_groups)
 
 
 def _no_escalation(role: Record) -> Verdict:

@@ -62,9 +62,11 @@ def _counted(counts: Iterator[Record], dataset: str) -> int:
     """How many objects the API server counts.
 
     Raises:
-        Unavailable: it does not count (kind ``unsupported``).
+        Unavailable: it was not asked (kind ``unproven``), or does not count (kind ``unsupported``).
     """
-    (reply,) = (row["list"] for row in counts if row["Key"] == dataset)
+    reply = next((row["list"] for row in counts if row["Key"] == dataset), None)
+    if reply is None:
+        raise Unavailable(GapKind.UNPROVEN, "there is no count of the API server")
     about = reply["metadata"]
     if about.get("continue") and about.get("remainingItemCount") is None:
         raise Unavailable(GapKind.UNSUPPORTED, "the API server does not say how many objects are left")

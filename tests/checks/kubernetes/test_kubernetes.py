@@ -15,12 +15,13 @@ import pytest
 from collector import examples, plugins
 from collector import plan as planning
 from collector.config import load as load_config
+from collector.connect.kubernetes import METADATA
 from collector.judge import Bench, judge
 from collector.model import Outcome, instant
 from collector.permissions import cluster_role, policy
 from collector.reconcile import reconcile
 from tests.http_world import SPECS, Reply, Request, same, worlds
-from tests.kubernetes_world import KINDS, RECORDED, KubernetesWorld, recorded, status
+from tests.kubernetes_world import ISSUER, KINDS, RECORDED, KubernetesWorld, negotiated, recorded, status
 from tests.small_cloud import Office, files_of
 from tests.worlds import Reading
 
@@ -104,6 +105,7 @@ KEYS = {
         "K8sRequiredLabels/team",
     ],
     "kubernetes.ingresses": ["legacy/any", "legacy/plain", "shop/web"],
+    "kubernetes.issuers": [ISSUER],
     "kubernetes.limit-ranges": ["other/limits", "shop/limits", "velero/limits"],
     "kubernetes.mutating-webhooks": ["empty", "inject", "outside"],
     "kubernetes.namespaces": ["kube-system", "legacy", "shop", "velero"],
@@ -141,7 +143,7 @@ KEYS = {
         "shop/statefulset-db",
     ],
 }
-SINGLE = ("kubernetes.version", "kubernetes.api-groups")
+SINGLE = ("kubernetes.version", "kubernetes.api-groups", "kubernetes.issuers")
 """Datasets of one reply."""
 LISTS = [name for name in KEYS if name not in (*SINGLE, "kubernetes.counts", "kubernetes.gatekeeper-constraints")]
 """Datasets that begin with a list, each with a second page here."""
@@ -194,9 +196,10 @@ def test_nothing_there_is_a_complete_empty_list(tmp_path: Path, dataset: str) ->
     for empty in worlds(KubernetesWorld, tmp_path):
         reading = empty.read(dataset)
         assert reading.shard.population.proven
-        assert len(reading.rows) == {"kubernetes.version": 1, "kubernetes.api-groups": 12, "kubernetes.counts": 8}.get(
-            dataset, 0
-        )
+        always = {
+            "kubernetes.version": 1, "kubernetes.issuers": 1, "kubernetes.api-groups": 12, "kubernetes.counts": 8,
+        }  # fmt: skip
+        assert len(reading.rows) == always.get(dataset, 0)
 
 
 @pytest.mark.parametrize("dataset", EXTENDED)
@@ -407,17 +410,17 @@ def test_the_cluster_role_of_a_plan_is_exact(tmp_path: Path) -> None:
         )
         return policy(plan, library)["kubernetes"]
 
-    assert role("kubernetes.nodes.version-skew") == {
+    assert role("kubernetes.cron-jobs.") == {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
         "metadata": {"name": "affidavit"},
-        "rules": [
-            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
-            {"nonResourceURLs": ["/version"], "verbs": ["get"]},
-        ],
+        "rules": [{"apiGroups": ["batch"], "resources": ["cronjobs"], "verbs": ["list"]}],
     }
+    counted = needs("kubernetes.nodes", "kubernetes.version", "kubernetes.counts")
+    assert role("kubernetes.nodes.version-skew") == cluster_role(counted), "the list is held against its count"
     whole = role("kubernetes.")
-    assert whole == cluster_role(needs())
+    beside_aws = {"nonresource /.well-known/openid-configuration"}  # asked where EKS tells of clusters
+    assert whole == cluster_role(set(needs()) - beside_aws)
     assert {verb for rule in whole["rules"] for verb in rule["verbs"]} == {"get", "list"}
     assert [rule for rule in whole["rules"] if "*" in rule.get("resources", ())] == [
         {"apiGroups": ["constraints.gatekeeper.sh"], "resources": ["*"], "verbs": ["list"]}
@@ -426,6 +429,24 @@ def test_the_cluster_role_of_a_plan_is_exact(tmp_path: Path) -> None:
     docs = (Path(__file__).parents[3] / "docs" / "kubernetes.md").read_text("utf8")
     shown = json.loads(re.search(r"```json\n(.*?)```", docs, re.DOTALL)[1])  # type: ignore[index]
     assert shown == whole, "the role in docs/kubernetes.md is the one that is printed"
+
+
+def test_the_role_it_asks_for_meets_what_it_asks_of_roles(cluster: KubernetesWorld) -> None:
+    own = cluster_role(needs())
+    about = {"name": own["metadata"]["name"], "creationTimestamp": "2026-01-01T00:00:00Z"}
+    subject = {"kind": "ServiceAccount", "name": "affidavit", "namespace": "audit"}
+    to = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": about["name"]}
+    cluster.lists["/apis/rbac.authorization.k8s.io/v1/clusterroles"] = [{"metadata": about, "rules": own["rules"]}]
+    cluster.lists["/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"] = [
+        {"metadata": about, "roleRef": to, "subjects": [subject]}
+    ]
+    shards = [cluster.read(f"kubernetes.cluster-role{what}").shard for what in ("s", "-bindings")]
+    read = {shard.task.dataset for shard in shards}
+    asked = [one for one in CHECKS if read.issuperset(one.datasets)]
+    found = list(judge(asked, shards, Bench(AS_OF, {})))
+    assert len(asked) >= 8
+    assert {one.outcome for one in found} <= {Outcome.PASS, Outcome.SKIP}
+    assert {one.check for one in found if one.outcome is Outcome.PASS} >= {"kubernetes.cluster-roles.no-wildcard"}
 
 
 def test_with_this_role_everything_is_answered(cluster: KubernetesWorld) -> None:
@@ -561,7 +582,8 @@ def test_secrets_are_only_ever_asked_as_metadata(cluster: KubernetesWorld) -> No
         cluster.read(dataset)
     asked = [one for one in cluster.requests if "secrets" in one.path or "configmaps" in one.path]
     assert asked
-    assert all("as=PartialObjectMetadataList" in one.headers["accept"] for one in asked)
+    assert {one.headers["accept"] for one in asked} == {METADATA["Accept"]}
+    assert negotiated(METADATA["Accept"]) == "PartialObjectMetadataList"
 
 
 def test_a_server_that_hands_out_secrets_all_the_same_is_not_recorded(cluster: KubernetesWorld) -> None:
