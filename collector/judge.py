@@ -253,7 +253,8 @@ def _ask(
     elif outcome is Outcome.PASS and check.id in bench.uncertified:
         why = bench.uncertified[check.id]
     if why:
-        told = f"{why}; seen here: {outcome} ({reason})"
+        # A check may break on the part of a list that came: then that part told nothing.
+        told = why if outcome is Outcome.ERROR else f"{why}; seen here: {outcome} ({reason})"
         return Finding(check.id, *about, Outcome.UNKNOWN, told, evidence, limits, seen=str(outcome))
     return Finding(check.id, *about, outcome, reason, evidence, limits, Proof(*populations))
 

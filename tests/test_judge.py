@@ -75,6 +75,18 @@ def test_p2_an_unread_list_is_unknown(tmp_path: Path) -> None:
     ]
 
 
+def test_p2_what_breaks_on_a_part_of_a_list_tells_only_why_it_is_a_part(tmp_path: Path) -> None:
+    @check("t.a.one", title="t", severity="low", over=("t.a.things",))
+    def one(things: Iterable[Record]) -> Verdict:
+        """There is one thing."""
+        (only,) = things
+        return ok(f"size {only['size']}")
+
+    gap = Gap("t.a.things", "c", GapKind.DENIED, "x:List was refused")
+    told = ("c", "UNKNOWN", "the list is incomplete: x:List was refused")
+    assert said([shard(tmp_path, [], gap)], one) == [told]
+
+
 def test_a_broken_list_stops_every_conclusion_and_keeps_what_was_seen(tmp_path: Path) -> None:
     gap = Gap("t.a.things", "c", GapKind.TRUNCATED, "no last page")
     outcomes = said([shard(tmp_path, [{"Id": "a", "Size": 3}], gap)], good)
