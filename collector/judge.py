@@ -33,6 +33,8 @@ Parameters = Mapping[str, Mapping[str, Any]]
 
 NONE = "(none)"
 ALL = "(all)"
+SEEN = "; seen here: "
+"""Stands in a reason between why nothing is concluded and what was seen of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +256,7 @@ def _ask(
         why = bench.uncertified[check.id]
     if why:
         # A check may break on the part of a list that came: then that part told nothing.
-        told = why if outcome is Outcome.ERROR else f"{why}; seen here: {outcome} ({reason})"
+        told = why if outcome is Outcome.ERROR else f"{why}{SEEN}{outcome} ({reason})"
         return Finding(check.id, *about, Outcome.UNKNOWN, told, evidence, limits, seen=str(outcome))
     return Finding(check.id, *about, outcome, reason, evidence, limits, Proof(*populations))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from collector.judge import SEEN
 from collector.model import Outcome
 from collector.registers.matching import AND
 from collector.report.text import visible
@@ -17,7 +19,8 @@ CHECK = re.compile(r"joins\.[a-z-]+\.leavers(?:-[a-z-]+)?")
 OTHERWISE = "the check tells it in words of its own"
 """Why nobody is named: a check that is not ours may word its reason as it likes."""
 PERSON = re.compile(
-    r"person (\S+) \((.+?)\) left(?: on ([0-9-]{10}), ([0-9]+) days ago| .*its end (\S+) is still to come)?.*?; (.+)",
+    r"person (\S+) \((.+?)\) left(?: on ([0-9-]{10}), ([0-9]+) days ago"
+    r"| by its status, though its end ([0-9-]{10}) is still to come)?.*?; (.+)",
     re.DOTALL,
 )
 
@@ -146,7 +149,9 @@ def screen(shown: Leavers) -> str:
     if shown.asked:
         how_many = "1 person" if len(shown.people) == 1 else f"{len(shown.people)} people"
         lines += ["", f"{how_many}; places asked: {', '.join(shown.asked)}"]
-    lines += [f"not known: {check} in {scope}: {reason}" for check, scope, reason in shown.unknown]
+    untold = Counter((check, scope, reason.partition(SEEN)[0]) for check, scope, reason in shown.unknown)
+    for (check, scope, reason), times in untold.items():
+        lines.append(f"not known: {check} in {scope}: {reason}" + (f" ({times} times)" if times > 1 else ""))
     return "\n".join(map(visible, lines))
 
 

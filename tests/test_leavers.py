@@ -200,6 +200,15 @@ def test_several_people_behind_one_record_are_told_apart_and_who_is_gone_longest
     assert "not known: joins.kubernetes.leavers in k8s: could not be read" in text
 
 
+def test_who_left_by_the_status_alone_is_told_with_the_end_that_is_to_come() -> None:
+    reason = "person p-4 (by address) left by its status, though its end 2026-12-22 is still to come; d is bound"
+    told = leavers(sealed(finding(reason)))
+    assert [(one.person, one.left, one.days, one.access[0].held) for one in told.people] == [
+        ("p-4", "2026-12-22", None, "d is bound")
+    ]
+    assert "p-4  left by the status, though the last day 2026-12-22 is still to come" in screen(told)
+
+
 def test_a_run_without_a_register_of_people_says_so() -> None:
     told = leavers(sealed(finding("no factor", check="okta.users.second-factor")))
     assert (told.people, told.asked) == ((), ())
@@ -219,3 +228,19 @@ def test_a_finding_in_other_words_is_shown_whole_not_left_out() -> None:
     assert f"  k8s: {ours}; and b is bound\n    reply 1: a at t, sha256 ssssssssssss\n" in text
     assert "1 person; places asked: k8s" in text
     assert told.as_row()["otherwise"][1]["held"] == "somebody left"
+
+
+def test_what_is_not_known_for_one_reason_is_one_line() -> None:
+    untold = "the list could not be read: there is no people.csv"
+    told = leavers(
+        sealed(
+            *(finding(f"{untold}; seen here: PASS ({name})", "UNKNOWN") for name in "abc"),
+            finding("could not be read", "UNKNOWN"),
+        )
+    )
+    assert len(told.unknown) == 4
+    last = screen(told).splitlines()[-2:]
+    assert last == [
+        "not known: joins.kubernetes.leavers in k8s: could not be read",
+        f"not known: joins.kubernetes.leavers in k8s: {untold} (3 times)",
+    ]
