@@ -19,6 +19,7 @@ from collector.doctor.rights import Rights
 from collector.errors import ConfigError
 from collector.model import GapKind, Unavailable
 from collector.run import Workbench
+from evidence_store.store import Store
 from tests.doctor_bench import bench, content, looked, secret, signer
 from tests.github_world import GitHubWorld
 from tests.http_world import OktaWorld, worlds
@@ -73,6 +74,30 @@ def test_a_key_that_does_not_open_is_a_problem(tmp_path: Path) -> None:
         raise ConfigError("the passphrase is not there", "put it there")
 
     assert Line("problem", "the passphrase is not there", "put it there") in list(examine(prepared, refuse))
+
+
+def test_what_stands_where_the_store_should_is_looked_at(tmp_path: Path) -> None:
+    prepared = ready(tmp_path, "http://127.0.0.1:9")
+    (tmp_path / "other").mkdir()
+
+    def told(kept: Path, keys: Path = tmp_path.parent) -> tuple[str, str]:
+        lines = examine(prepared, lambda: signer(keys))  # looked at as far as the store
+        line = next(one for one in lines if str(kept) in one.what or "the store" in one.what)
+        return line.state, line.what
+
+    kept = tmp_path / "store"
+    assert told(kept) == ("ok", f"there is no store at {kept} yet; the first run makes it")
+    kept.write_text("a file")
+    assert told(kept) == ("problem", f"{kept} is there and is no store")
+    kept.unlink()
+    kept.mkdir()
+    assert told(kept)[0] == "ok", "an empty folder is taken"
+    (kept / "notes.txt").touch()
+    assert told(kept) == ("problem", f"{kept} is there and is no store")
+    (kept / "notes.txt").unlink()
+    Store.create(kept, origin="test.example.org/doctor", signer=signer(tmp_path.parent)).close()
+    assert told(kept) == ("ok", f"the store at {kept} is consistent: 0 runs, 1 leaves")
+    assert told(kept, tmp_path / "other")[0] == "problem", "another key signed it"
 
 
 class Simulator:

@@ -51,8 +51,13 @@ def examine(bench: Workbench, signer: Callable[[], Signer]) -> Iterator[Line]:
     yield Line(
         "ok", f"configuration, {len(bench.library.checks)} checks and {len(bench.mappings.rows)} mapping rows load"
     )
-    yield _key(signer)
-    yield from _store(config.store.path)
+    key = ""
+    try:
+        key = signer().keyid
+        yield Line("ok", f"the key opens; fingerprint {key}")
+    except (AffidavitError, StoreError) as error:
+        yield Line("problem", error.what, error.next_step)
+    yield from _store(config.store.path, key)
     for authority in config.timestamps.authorities:
         yield _reachable(authority.url)
     if not config.timestamps.authorities:
@@ -69,14 +74,7 @@ def examine(bench: Workbench, signer: Callable[[], Signer]) -> Iterator[Line]:
     yield from _connections(bench, plan)
 
 
-def _key(signer: Callable[[], Signer]) -> Line:
-    try:
-        return Line("ok", f"the key opens; fingerprint {signer().keyid}")
-    except (AffidavitError, StoreError) as error:
-        return Line("problem", error.what, error.next_step)
-
-
-def _store(path: Path) -> Iterator[Line]:
+def _store(path: Path, key: str) -> Iterator[Line]:
     from evidence_store.verify import verify_store
 
     folder = path if path.exists() else path.parent
@@ -89,9 +87,12 @@ def _store(path: Path) -> Iterator[Line]:
     if free < FREE_MB:
         yield Line("warning", f"{free} MB are free at {folder}", "make room before the disk is full")
     if not (path / "STORE.json").is_file():
-        yield Line("ok", f"there is no store at {path} yet; the first run makes it")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            yield Line("problem", f"{path} is there and is no store", "name a new folder in store.path")
+        else:
+            yield Line("ok", f"there is no store at {path} yet; the first run makes it")
         return
-    found = verify_store(path, key=None, read_data=False)
+    found = verify_store(path, key=key or None, read_data=False)
     if found.problems:
         yield Line("problem", f"the store: {found.problems[0]}", f"read: affidavit verify {path} --key FINGERPRINT")
     else:
