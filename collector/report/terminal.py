@@ -177,7 +177,7 @@ def _why(control: Row, report: ReportData) -> str:
             parts.append(f"read whole in {covered['occurrences']} slots of the period, {covered['share']:.1%}")
     if control.get("formerly"):
         parts.append("formerly " + ", ".join(f"{one['id']} ({one['edition']})" for one in control["formerly"]))
-    return "; ".join(parts)
+    return "; ".join(dict.fromkeys(parts))  # several checks may speak of the same events
 
 
 def _attachments(console: Console, report: ReportData) -> None:
