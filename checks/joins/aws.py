@@ -42,7 +42,7 @@ def leavers_keys(
     last = key["GetAccessKeyLastUsed"]["AccessKeyLastUsed"].get("LastUsedDate")  # left out where it never was
     used = f"last used on {last.partition('T')[0]}" if last else "never used"
     held = f"the access key {key['AccessKeyId']} of {user} is active, {used}"
-    return no_leaver(owner(people, identities, (scope, "aws"), user, (user,), rules), held, as_of, max_days)
+    return no_leaver(owner(people, identities, (scope, "aws"), user, (user,), as_of, rules), held, as_of, max_days)
 
 
 @check(
@@ -71,7 +71,7 @@ def leavers_console(
     if name == ROOT or user["password_enabled"] != "true":  # noqa: S105
         return skip("has no password of its own" if name != ROOT else "the root user belongs to the account")
     held = f"the IAM user {name} has a password, second factor {'yes' if user['mfa_active'] == 'true' else 'no'}"
-    return no_leaver(owner(people, identities, (scope, "aws"), name, (name,), rules), held, as_of, max_days)
+    return no_leaver(owner(people, identities, (scope, "aws"), name, (name,), as_of, rules), held, as_of, max_days)
 
 
 @check(
@@ -86,6 +86,7 @@ def users_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     service_accounts: tuple[str, ...] = (),
     rules: tuple[str, ...] = RULES,
@@ -96,7 +97,7 @@ def users_owned(
     Remedy: delete the user, or write its person into identities.csv.
     """
     name = user["UserName"]
-    return owned(owner(people, identities, (scope, "aws"), name, (name,), rules), name, service_accounts)
+    return owned(owner(people, identities, (scope, "aws"), name, (name,), as_of, rules), name, service_accounts)
 
 
 @check(
@@ -135,6 +136,5 @@ def privileged_approved(
     if not any(fnmatchcase(arn, pattern) for arn in attached for pattern in policies):
         return skip("has no policy that gives administrator rights")
     name = user["UserName"]
-    return approved(
-        requests, owner(people, identities, (scope, "aws"), name, (name,), rules), name, (scope, "aws"), as_of
-    )
+    found = owner(people, identities, (scope, "aws"), name, (name,), as_of, rules)
+    return approved(requests, people, found, name, (scope, "aws"), as_of)

@@ -9,16 +9,18 @@ SERVER = ("mariadb.sys", "mysql")
 """Accounts that MariaDB makes for itself."""
 
 
-def _role(role: Record, people: Table, identities: Table, scope: str, rules: tuple[str, ...]) -> Owner:
+def _role(role: Record, people: Table, identities: Table, scope: str, as_of: datetime, rules: tuple[str, ...]) -> Owner:
     name = role["rolname"]
-    return owner(people, identities, (scope, "postgresql"), name, (name,), rules)
+    return owner(people, identities, (scope, "postgresql"), name, (name,), as_of, rules)
 
 
-def _account(account: Record, people: Table, identities: Table, scope: str, rules: tuple[str, ...]) -> Owner:
+def _account(
+    account: Record, people: Table, identities: Table, scope: str, as_of: datetime, rules: tuple[str, ...]
+) -> Owner:
     """By the name, or by name and host, as identities.csv has it."""
     system, name = (scope, "mariadb"), account["User"]
-    found = owner(people, identities, system, account["account"], (name,), rules)
-    return found if found.person else owner(people, identities, system, name, (name,), rules)
+    found = owner(people, identities, system, account["account"], (name,), as_of, rules)
+    return found if found.person or found.disputed else owner(people, identities, system, name, (name,), as_of, rules)
 
 
 def _no_login(account: Record) -> str:
@@ -53,7 +55,7 @@ def postgresql_leavers(
     if not role["rolcanlogin"]:
         return skip("cannot log in")
     held = f"the role {role['rolname']} can log in{' as superuser' if role['rolsuper'] else ''}"
-    return no_leaver(_role(role, people, identities, scope, rules), held, as_of, max_days)
+    return no_leaver(_role(role, people, identities, scope, as_of, rules), held, as_of, max_days)
 
 
 @check(
@@ -68,6 +70,7 @@ def postgresql_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     service_accounts: tuple[str, ...] = ("postgres",),
     rules: tuple[str, ...] = RULES,
@@ -79,7 +82,7 @@ def postgresql_owned(
     """
     if not role["rolcanlogin"]:
         return skip("cannot log in")
-    return owned(_role(role, people, identities, scope, rules), role["rolname"], service_accounts)
+    return owned(_role(role, people, identities, scope, as_of, rules), role["rolname"], service_accounts)
 
 
 @check(
@@ -109,8 +112,8 @@ def postgresql_privileged_approved(
         return skip("is no superuser that can log in")
     if role["rolname"] in exempt:
         return skip("is exempt")
-    found = _role(role, people, identities, scope, rules)
-    return approved(requests, found, role["rolname"], (scope, "postgresql"), as_of)
+    found = _role(role, people, identities, scope, as_of, rules)
+    return approved(requests, people, found, role["rolname"], (scope, "postgresql"), as_of)
 
 
 @check(
@@ -139,7 +142,7 @@ def mariadb_leavers(
     if off := _no_login(account):
         return skip(off)
     held = f"the account {account['account']} is not locked"
-    return no_leaver(_account(account, people, identities, scope, rules), held, as_of, max_days)
+    return no_leaver(_account(account, people, identities, scope, as_of, rules), held, as_of, max_days)
 
 
 @check(
@@ -154,6 +157,7 @@ def mariadb_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     service_accounts: tuple[str, ...] = SERVER,
     rules: tuple[str, ...] = RULES,
@@ -165,7 +169,7 @@ def mariadb_owned(
     """
     if off := _no_login(account):
         return skip(off)
-    return owned(_account(account, people, identities, scope, rules), account["User"], service_accounts)
+    return owned(_account(account, people, identities, scope, as_of, rules), account["User"], service_accounts)
 
 
 @check(
@@ -197,5 +201,5 @@ def mariadb_privileged_approved(
     held = [name for name in ("Super_priv", "Create_user_priv", "Grant_priv") if account[name] == "Y"]
     if not held or account["User"] in exempt:
         return skip("is exempt" if held else "has no such right over the whole server")
-    found = _account(account, people, identities, scope, rules)
-    return approved(requests, found, account["User"], (scope, "mariadb"), as_of)
+    found = _account(account, people, identities, scope, as_of, rules)
+    return approved(requests, people, found, account["User"], (scope, "mariadb"), as_of)

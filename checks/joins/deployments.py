@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 
 from collector.api import GapKind, Record, Table, Unavailable, Verdict, check, fail, instant, ok, skip
-from collector.registers.facts import moment, person, same_person
+from collector.registers.facts import meant, moment, same_person, shared
 from collector.registers.matching import PEOPLE, RULES, Owner, owner
 
 TICKET = re.compile(r"(?<![A-Za-z0-9])[A-Za-z][A-Za-z0-9_]+-[0-9]+(?![A-Za-z0-9])")
@@ -97,7 +98,9 @@ def _ticketed(tickets: Table, deployed: str, texts: list[str], statuses: tuple[s
     return ok(f"deployed at {deployed}, approved before: {', '.join(approvals)}")
 
 
-def _separated(changes: Table, texts: list[str], people: Table, deployer: Owner, name: str) -> Verdict:
+def _separated(
+    changes: Table, texts: list[str], people: Table, deployer: Owner, name: str, as_of: datetime
+) -> Verdict:
     """Whether who deployed is not who approved one of the changes that are named."""
     approvers = {change["id"]: change["approver"] for change in _named(changes, texts) if change["approver"]}
     if not approvers:
@@ -105,12 +108,15 @@ def _separated(changes: Table, texts: list[str], people: Table, deployer: Owner,
     if deployer.person is None:
         raise Unavailable(GapKind.UNPROVEN, f"nobody knows who {name} is: {deployer.how}")
     told = f"{name} ({deployer.person['id']}) deployed"
-    for change, approver in approvers.items():
-        who = person(people, approver)
-        if who is None:
-            raise Unavailable(GapKind.UNPROVEN, f"{approver}, who approved {change}, is not in people.csv")
-        if who["id"] == deployer.person["id"]:
-            return fail(f"{told} {change}, and approved it")
+    found = {change: meant(people, approver, as_of) for change, approver in approvers.items()}
+    own = [change for change, who in found.items() if [one["id"] for one in who] == [deployer.person["id"]]]
+    if own:
+        return fail(f"{told} {', '.join(own)}, and approved it")
+    for change, who in found.items():
+        if len(who) != 1:
+            why = f"{shared(approvers[change], who)}; one approved {change}"
+            why = why if who else f"{approvers[change]}, who approved {change}, is not in people.csv"
+            raise Unavailable(GapKind.UNPROVEN, why)
     return ok(f"{told}; approved: {', '.join(f'{change} by {who}' for change, who in approvers.items())}")
 
 
@@ -207,6 +213,7 @@ def github_approver_did_not_deploy(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     rules: tuple[str, ...] = RULES,
 ) -> Verdict:
@@ -222,8 +229,8 @@ def github_approver_did_not_deploy(
     creator = deployment["creator"]
     if creator is None or creator["type"] == "Bot":
         return skip("deployed by no person")
-    found = owner(people, identities, (scope, "github"), creator["login"], (), rules)
-    return _separated(changes, texts, people, found, creator["login"])
+    found = owner(people, identities, (scope, "github"), creator["login"], (), as_of, rules)
+    return _separated(changes, texts, people, found, creator["login"], as_of)
 
 
 @check(
@@ -239,6 +246,7 @@ def gitlab_approver_did_not_deploy(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     rules: tuple[str, ...] = RULES,
 ) -> Verdict:
@@ -254,5 +262,5 @@ def gitlab_approver_did_not_deploy(
     name = deployment["user"]["username"]
     if re.fullmatch(r"(project|group)_[0-9]+_bot.*", name):
         return skip("deployed by no person")
-    found = owner(people, identities, (scope, "gitlab"), name, (), rules)
-    return _separated(changes, texts, people, found, name)
+    found = owner(people, identities, (scope, "gitlab"), name, (), as_of, rules)
+    return _separated(changes, texts, people, found, name, as_of)

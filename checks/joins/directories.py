@@ -20,13 +20,17 @@ def _name(account: Record) -> str:
     return str((account["uid"] or [account["dn"]])[0])
 
 
-def _ldap_owner(account: Record, people: Table, identities: Table, scope: str, rules: tuple[str, ...]) -> Owner:
-    return owner(people, identities, (scope, "ldap"), _name(account), (*account["mail"], *account["uid"]), rules)
+def _ldap_owner(
+    account: Record, people: Table, identities: Table, scope: str, as_of: datetime, rules: tuple[str, ...]
+) -> Owner:
+    return owner(people, identities, (scope, "ldap"), _name(account), (*account["mail"], *account["uid"]), as_of, rules)
 
 
-def _ad_owner(user: Record, people: Table, identities: Table, scope: str, rules: tuple[str, ...]) -> Owner:
+def _ad_owner(
+    user: Record, people: Table, identities: Table, scope: str, as_of: datetime, rules: tuple[str, ...]
+) -> Owner:
     addresses = (*user["mail"], *user["userPrincipalName"])
-    return owner(people, identities, (scope, "active-directory"), user["sAMAccountName"][0], addresses, rules)
+    return owner(people, identities, (scope, "active-directory"), user["sAMAccountName"][0], addresses, as_of, rules)
 
 
 def _is_disabled(user: Record) -> bool:
@@ -57,7 +61,7 @@ def ldap_leavers(
     """
     if LOCKED_FOR_GOOD in account["pwdAccountLockedTime"]:
         return skip("the account is locked for good")
-    found = _ldap_owner(account, people, identities, scope, rules)
+    found = _ldap_owner(account, people, identities, scope, as_of, rules)
     return no_leaver(found, f"the account {_name(account)} is not locked", as_of, max_days)
 
 
@@ -73,6 +77,7 @@ def ldap_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     service_accounts: tuple[str, ...] = (),
     rules: tuple[str, ...] = RULES,
@@ -84,7 +89,7 @@ def ldap_owned(
     """
     if LOCKED_FOR_GOOD in account["pwdAccountLockedTime"]:
         return skip("the account is locked for good")
-    return owned(_ldap_owner(account, people, identities, scope, rules), _name(account), service_accounts)
+    return owned(_ldap_owner(account, people, identities, scope, as_of, rules), _name(account), service_accounts)
 
 
 @check(
@@ -111,7 +116,7 @@ def ad_leavers(
     """
     if _is_disabled(user):
         return skip("the user is disabled")
-    found = _ad_owner(user, people, identities, scope, rules)
+    found = _ad_owner(user, people, identities, scope, as_of, rules)
     return no_leaver(found, f"the user {user['sAMAccountName'][0]} is enabled", as_of, max_days)
 
 
@@ -127,6 +132,7 @@ def ad_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     service_accounts: tuple[str, ...] = (),
     rules: tuple[str, ...] = RULES,
@@ -138,7 +144,7 @@ def ad_owned(
     """
     if _is_disabled(user):
         return skip("the user is disabled")
-    return owned(_ad_owner(user, people, identities, scope, rules), user["sAMAccountName"][0], service_accounts)
+    return owned(_ad_owner(user, people, identities, scope, as_of, rules), user["sAMAccountName"][0], service_accounts)
 
 
 @check(
@@ -175,5 +181,5 @@ def ad_privileged_approved(
     )
     if not held:
         return skip("in no group that rules the domain")
-    found = _ad_owner(user, people, identities, scope, rules)
-    return approved(requests, found, user["sAMAccountName"][0], (scope, "active-directory"), as_of)
+    found = _ad_owner(user, people, identities, scope, as_of, rules)
+    return approved(requests, people, found, user["sAMAccountName"][0], (scope, "active-directory"), as_of)

@@ -4,21 +4,21 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from collector.api import GapKind, Record, Table, Unavailable, Verdict, check, fail, skip
-from collector.registers.facts import person
 from collector.registers.matching import (
     PEOPLE,
     RULES,
     Owner,
     accounts,
     approved,
-    declared,
     every,
     long_gone,
+    names_of,
     no_leaver,
     owned,
     owner,
     removal,
     switched_off,
+    who_left,
 )
 
 ROLES = (
@@ -30,9 +30,11 @@ ROLES = (
 """Roles that give rights to others, or loosen the protection of the tenant; their ids are the same in every tenant."""
 
 
-def _owner(user: Record, people: Table, identities: Table, scope: str, rules: tuple[str, ...]) -> Owner:
+def _owner(
+    user: Record, people: Table, identities: Table, scope: str, as_of: datetime, rules: tuple[str, ...]
+) -> Owner:
     name = user["userPrincipalName"]
-    return owner(people, identities, (scope, "entra"), name, (name, user["mail"]), rules)
+    return owner(people, identities, (scope, "entra"), name, (name, user["mail"]), as_of, rules)
 
 
 def _other(user: Record, guest: bool) -> str:
@@ -67,7 +69,7 @@ def leavers(
     if other := _other(user, guest=False):
         return skip(other)
     held = f"the account {user['userPrincipalName']} is enabled"
-    return no_leaver(_owner(user, people, identities, scope, rules), held, as_of, max_days)
+    return no_leaver(_owner(user, people, identities, scope, as_of, rules), held, as_of, max_days)
 
 
 @check(
@@ -95,7 +97,7 @@ def leavers_guests(
     if other := _other(user, guest=True):
         return skip(other)
     held = f"the guest {user['mail'] or user['userPrincipalName']} is enabled"
-    return no_leaver(_owner(user, people, identities, scope, rules), held, as_of, max_days)
+    return no_leaver(_owner(user, people, identities, scope, as_of, rules), held, as_of, max_days)
 
 
 @check(
@@ -110,6 +112,7 @@ def members_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     service_accounts: tuple[str, ...] = (),
     rules: tuple[str, ...] = RULES,
@@ -121,7 +124,7 @@ def members_owned(
     """
     if other := _other(user, guest=False):
         return skip(other)
-    return owned(_owner(user, people, identities, scope, rules), user["userPrincipalName"], service_accounts)
+    return owned(_owner(user, people, identities, scope, as_of, rules), user["userPrincipalName"], service_accounts)
 
 
 @check(
@@ -136,6 +139,7 @@ def guests_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     expected: tuple[str, ...] = (),
     rules: tuple[str, ...] = RULES,
@@ -147,7 +151,7 @@ def guests_owned(
     """
     if other := _other(user, guest=True):
         return skip(other)
-    found = _owner(user, people, identities, scope, rules)
+    found = _owner(user, people, identities, scope, as_of, rules)
     return owned(found, user["mail"] or user["userPrincipalName"], expected)
 
 
@@ -189,12 +193,12 @@ def privileged_approved(
     """
     if assignment["roleDefinitionId"] not in roles:
         return skip("a role that does not rule the tenant")
-    return every(
-        approved(
-            requests, _owner(user, people, identities, scope, rules), user["userPrincipalName"], (scope, "entra"), as_of
-        )
-        for user in _holders(assignment, users, groups)
-    )
+
+    def ask(user: Record) -> Verdict:
+        found = _owner(user, people, identities, scope, as_of, rules)
+        return approved(requests, people, found, user["userPrincipalName"], (scope, "entra"), as_of)
+
+    return every(_holders(assignment, users, groups), ask)
 
 
 @check(
@@ -222,7 +226,7 @@ def leavers_devices(
     name = device["userPrincipalName"]
     if not name:
         return skip("enrolled for nobody in particular")
-    found = owner(people, identities, (scope, "entra"), name, (name,), rules)
+    found = owner(people, identities, (scope, "entra"), name, (name,), as_of, rules)
     return no_leaver(found, f"the device {device['serialNumber']} is enrolled for {name}", as_of, max_days)
 
 
@@ -279,10 +283,10 @@ def removed_in_time(
     """
     if early := long_gone(leaver, as_of, period_days):
         return skip(early)
-    who = person(people, leaver["person"])
+    who = who_left(people, leaver)
     if who is None:
         return fail(f"{leaver['person']} left on {leaver['left']} and is not in people.csv")
-    names = {who["email"] or "", *declared(identities, who, systems)}
+    names = names_of(people, identities, who, systems, as_of)
     held = (
         (user["userPrincipalName"], "disabled" if (off := _off_since(user, events)) else "enabled", off)
         for user in accounts(users, names, ("userPrincipalName", "mail"))

@@ -31,7 +31,7 @@ def leavers(
     """
     login = member["login"]
     held = f"{login} is {'an owner' if member['Role'] == 'admin' else 'a member'} of the organisation"
-    return no_leaver(owner(people, identities, (scope, "github"), login, (), rules), held, as_of, max_days)
+    return no_leaver(owner(people, identities, (scope, "github"), login, (), as_of, rules), held, as_of, max_days)
 
 
 @check(
@@ -58,7 +58,7 @@ def leavers_outside(
     """
     login = collaborator["login"]
     held = f"{login} is an outside collaborator"
-    return no_leaver(owner(people, identities, (scope, "github"), login, (), rules), held, as_of, max_days)
+    return no_leaver(owner(people, identities, (scope, "github"), login, (), as_of, rules), held, as_of, max_days)
 
 
 @check(
@@ -73,6 +73,7 @@ def members_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     service_accounts: tuple[str, ...] = (),
     rules: tuple[str, ...] = RULES,
@@ -83,7 +84,7 @@ def members_owned(
     Remedy: remove the member, or write the person into identities.csv.
     """
     login = member["login"]
-    return owned(owner(people, identities, (scope, "github"), login, (), rules), login, service_accounts)
+    return owned(owner(people, identities, (scope, "github"), login, (), as_of, rules), login, service_accounts)
 
 
 @check(
@@ -111,5 +112,5 @@ def owners_approved(
     if member["Role"] != "admin":
         return skip("is no owner")
     login = member["login"]
-    found = owner(people, identities, (scope, "github"), login, (), rules)
-    return approved(requests, found, login, (scope, "github"), as_of)
+    found = owner(people, identities, (scope, "github"), login, (), as_of, rules)
+    return approved(requests, people, found, login, (scope, "github"), as_of)

@@ -38,7 +38,7 @@ def leavers(
         return skip(f"the account is {member['state']}")
     name = member["username"]
     held = f"{name} is a member of the group, access level {member['access_level']}"
-    return no_leaver(owner(people, identities, (scope, "gitlab"), name, (), rules), held, as_of, max_days)
+    return no_leaver(owner(people, identities, (scope, "gitlab"), name, (), as_of, rules), held, as_of, max_days)
 
 
 @check(
@@ -53,6 +53,7 @@ def members_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     service_accounts: tuple[str, ...] = BOTS,
     rules: tuple[str, ...] = RULES,
@@ -65,7 +66,7 @@ def members_owned(
     if member["state"] != "active":
         return skip(f"the account is {member['state']}")
     name = member["username"]
-    return owned(owner(people, identities, (scope, "gitlab"), name, (), rules), name, service_accounts)
+    return owned(owner(people, identities, (scope, "gitlab"), name, (), as_of, rules), name, service_accounts)
 
 
 @check(
@@ -93,5 +94,5 @@ def owners_approved(
     if member["access_level"] != OWNER:
         return skip("is no owner")
     name = member["username"]
-    found = owner(people, identities, (scope, "gitlab"), name, (), rules)
-    return approved(requests, found, name, (scope, "gitlab"), as_of)
+    found = owner(people, identities, (scope, "gitlab"), name, (), as_of, rules)
+    return approved(requests, people, found, name, (scope, "gitlab"), as_of)

@@ -8,10 +8,12 @@ from collector.registers.matching import PEOPLE, RULES, Owner, approved, no_leav
 KIND = "google-workspace"
 
 
-def _owner(user: Record, people: Table, identities: Table, scope: str, rules: tuple[str, ...]) -> Owner:
+def _owner(
+    user: Record, people: Table, identities: Table, scope: str, as_of: datetime, rules: tuple[str, ...]
+) -> Owner:
     name = user["primaryEmail"]
     addresses = (name, *user.get("aliases", ()))  # left out where there are none
-    return owner(people, identities, (scope, KIND), name, addresses, rules)
+    return owner(people, identities, (scope, KIND), name, addresses, as_of, rules)
 
 
 def _off(user: Record) -> str:
@@ -45,7 +47,7 @@ def leavers(
         return skip(f"the account is {off}")
     factor = "with" if user["isEnrolledIn2Sv"] else "without"
     held = f"the account {user['primaryEmail']} is live, {factor} a second step"
-    return no_leaver(_owner(user, people, identities, scope, rules), held, as_of, max_days)
+    return no_leaver(_owner(user, people, identities, scope, as_of, rules), held, as_of, max_days)
 
 
 @check(
@@ -60,6 +62,7 @@ def accounts_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     service_accounts: tuple[str, ...] = (),
     rules: tuple[str, ...] = RULES,
@@ -71,7 +74,7 @@ def accounts_owned(
     """
     if off := _off(user):
         return skip(f"the account is {off}")
-    return owned(_owner(user, people, identities, scope, rules), user["primaryEmail"], service_accounts)
+    return owned(_owner(user, people, identities, scope, as_of, rules), user["primaryEmail"], service_accounts)
 
 
 @check(
@@ -100,5 +103,5 @@ def privileged_approved(
         return skip(f"the account is {off}")
     if not user["isAdmin"] and not user["isDelegatedAdmin"]:
         return skip("no administrator role")
-    found = _owner(user, people, identities, scope, rules)
-    return approved(requests, found, user["primaryEmail"], (scope, KIND), as_of)
+    found = _owner(user, people, identities, scope, as_of, rules)
+    return approved(requests, people, found, user["primaryEmail"], (scope, KIND), as_of)

@@ -6,10 +6,12 @@ from collector.api import Record, Table, Verdict, check, skip
 from collector.registers.matching import PEOPLE, RULES, Owner, no_leaver, owned, owner
 
 
-def _owner(user: Record, people: Table, identities: Table, scope: str, rules: tuple[str, ...]) -> Owner:
+def _owner(
+    user: Record, people: Table, identities: Table, scope: str, as_of: datetime, rules: tuple[str, ...]
+) -> Owner:
     name = user["username"]
     addresses = (name, user.get("email"))  # left out where the user has none
-    return owner(people, identities, (scope, "keycloak"), name, addresses, rules)
+    return owner(people, identities, (scope, "keycloak"), name, addresses, as_of, rules)
 
 
 def _not_meant(user: Record, realms: tuple[str, ...]) -> str:
@@ -45,7 +47,7 @@ def leavers(
         return skip(other)
     kinds = ", ".join(sorted({credential["type"] for credential in user["getCredentials"]})) or "no credential here"
     held = f"the account {user['username']} in the realm {user['Realm']} is enabled with {kinds}"
-    return no_leaver(_owner(user, people, identities, scope, rules), held, as_of, max_days)
+    return no_leaver(_owner(user, people, identities, scope, as_of, rules), held, as_of, max_days)
 
 
 @check(
@@ -60,6 +62,7 @@ def accounts_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     realms: tuple[str, ...] = (),
     service_accounts: tuple[str, ...] = (),
@@ -73,4 +76,4 @@ def accounts_owned(
     """
     if other := _not_meant(user, realms):
         return skip(other)
-    return owned(_owner(user, people, identities, scope, rules), user["username"], service_accounts)
+    return owned(_owner(user, people, identities, scope, as_of, rules), user["username"], service_accounts)

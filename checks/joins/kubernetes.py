@@ -15,10 +15,10 @@ def _users(binding: Record, roles: tuple[str, ...]) -> list[str]:
     return [subject["name"] for subject in binding.get("subjects") or () if subject["kind"] == "User"]
 
 
-def _owner(name: str, people: Table, identities: Table, scope: str, rules: tuple[str, ...]) -> Owner:
+def _owner(name: str, people: Table, identities: Table, scope: str, as_of: datetime, rules: tuple[str, ...]) -> Owner:
     """The person; what stands before the last ``:`` or ``#`` is a prefix that a cluster puts before names."""
     bare = name.replace("#", ":").rpartition(":")[2]
-    return owner(people, identities, (scope, "kubernetes"), name, (name, bare), rules)
+    return owner(people, identities, (scope, "kubernetes"), name, (name, bare), as_of, rules)
 
 
 @check(
@@ -49,10 +49,12 @@ def leavers(
     if not users:
         return skip("gives no user such a role")
     role = binding["roleRef"]["name"]
-    return every(
-        no_leaver(_owner(name, people, identities, scope, rules), f"{name} is bound to {role}", as_of, max_days)
-        for name in users
-    )
+
+    def ask(name: str) -> Verdict:
+        found = _owner(name, people, identities, scope, as_of, rules)
+        return no_leaver(found, f"{name} is bound to {role}", as_of, max_days)
+
+    return every(users, ask)
 
 
 @check(
@@ -67,6 +69,7 @@ def users_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     roles: tuple[str, ...] = ROLES,
     service_accounts: tuple[str, ...] = (),
@@ -80,7 +83,11 @@ def users_owned(
     users = _users(binding, roles)
     if not users:
         return skip("gives no user such a role")
-    return every(owned(_owner(name, people, identities, scope, rules), name, service_accounts) for name in users)
+
+    def ask(name: str) -> Verdict:
+        return owned(_owner(name, people, identities, scope, as_of, rules), name, service_accounts)
+
+    return every(users, ask)
 
 
 @check(
@@ -109,7 +116,9 @@ def privileged_approved(
     users = _users(binding, roles)
     if not users:
         return skip("gives no user such a role")
-    return every(
-        approved(requests, _owner(name, people, identities, scope, rules), name, (scope, "kubernetes"), as_of)
-        for name in users
-    )
+
+    def ask(name: str) -> Verdict:
+        found = _owner(name, people, identities, scope, as_of, rules)
+        return approved(requests, people, found, name, (scope, "kubernetes"), as_of)
+
+    return every(users, ask)

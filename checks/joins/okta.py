@@ -3,23 +3,31 @@
 from datetime import datetime
 
 from collector.api import GapKind, Record, Table, Unavailable, Verdict, check, fail, skip
-from collector.registers.facts import person
 from collector.registers.matching import (
     PEOPLE,
     RULES,
+    Owner,
     accounts,
     approved,
-    declared,
     long_gone,
+    names_of,
     no_leaver,
     owned,
     owner,
     removal,
     switched_off,
+    who_left,
 )
 
 SIGN_IN = ("ACTIVE", "LOCKED_OUT", "PASSWORD_EXPIRED", "RECOVERY")
 """Statuses of accounts that are in use, or will be again when the lock or the password is renewed."""
+
+
+def _owner(
+    profile: Record, people: Table, identities: Table, scope: str, as_of: datetime, rules: tuple[str, ...]
+) -> Owner:
+    login = profile["login"]
+    return owner(people, identities, (scope, "okta"), login, (login, profile["email"]), as_of, rules)
 
 
 @check(
@@ -48,7 +56,7 @@ def leavers(
     if user["status"] not in SIGN_IN:
         return skip(f"status is {user['status']}")
     profile = user["profile"]
-    found = owner(people, identities, (scope, "okta"), profile["login"], (profile["login"], profile["email"]), rules)
+    found = _owner(profile, people, identities, scope, as_of, rules)
     factors = sorted({factor["factorType"] for factor in user["listFactors"] if factor["status"] == "ACTIVE"})
     held = f"the account {profile['login']} is {user['status']} with {', '.join(factors) or 'no factor'}"
     return no_leaver(found, held, as_of, max_days)
@@ -66,6 +74,7 @@ def accounts_owned(
     people: Table,
     identities: Table,
     *,
+    as_of: datetime,
     scope: str,
     service_accounts: tuple[str, ...] = (),
     rules: tuple[str, ...] = RULES,
@@ -78,7 +87,7 @@ def accounts_owned(
     if user["status"] not in SIGN_IN:
         return skip(f"status is {user['status']}")
     profile = user["profile"]
-    found = owner(people, identities, (scope, "okta"), profile["login"], (profile["login"], profile["email"]), rules)
+    found = _owner(profile, people, identities, scope, as_of, rules)
     return owned(found, profile["login"], service_accounts)
 
 
@@ -112,9 +121,8 @@ def privileged_approved(
     account = next(iter(users.where("id", admin["id"])), None)
     if account is None:
         raise Unavailable(GapKind.UNPROVEN, f"user {admin['id']}, who administers, is in no list of users")
-    login, email = account["profile"]["login"], account["profile"]["email"]
-    found = owner(people, identities, (scope, "okta"), login, (login, email), rules)
-    return approved(requests, found, login, (scope, "okta"), as_of)
+    found = _owner(account["profile"], people, identities, scope, as_of, rules)
+    return approved(requests, people, found, account["profile"]["login"], (scope, "okta"), as_of)
 
 
 OFF = ("user.lifecycle.deactivate", "user.lifecycle.suspend")
@@ -162,10 +170,10 @@ def removed_in_time(
     """
     if early := long_gone(leaver, as_of, period_days):
         return skip(early)
-    who = person(people, leaver["person"])
+    who = who_left(people, leaver)
     if who is None:
         return fail(f"{leaver['person']} left on {leaver['left']} and is not in people.csv")
-    names = {who["email"] or "", *declared(identities, who, systems)}
+    names = names_of(people, identities, who, systems, as_of)
     held = (
         (
             user["profile"]["login"],

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from collector.api import Check, Record, Table, Verdict, check, fail, ok, skip
 from collector.registers.facts import before_period, person
-from collector.registers.matching import PEOPLE, RULES, Owner, owner, reviewed
+from collector.registers.matching import PEOPLE, RULES, Owner, certain, owner, reviewed
 
 
 def _reviewed(name: str, each: str, what: str, named: str) -> Check:
@@ -54,17 +54,16 @@ def _not_meant(review: Record, systems: tuple[str, ...], as_of: datetime, period
     return before_period(review["held"], as_of, period_days)
 
 
-def _independent(review: Record, people: Table, holders: Iterable[Owner]) -> Verdict:
+def _independent(review: Record, people: Table, holders: Iterable[Owner], as_of: datetime) -> Verdict:
     """Whether none of the accounts that hold the rights is the reviewer's."""
-    reviewer = person(people, review["reviewer"])
+    reviewer = person(people, review["reviewer"], as_of)
     if reviewer is None:
         return fail(f"{review['reviewer']}, who reviewed on {review['held']}, is not in people.csv")
-    count = nobody = 0
-    for found in holders:
-        count += 1
-        nobody += found.person is None
+    owners = list(holders)
+    for found in owners:
         if found.person is not None and found.person["id"] == reviewer["id"]:
             return fail(f"{review['reviewer']} reviewed on {review['held']} rights that they hold ({found.how})")
+    count, nobody = len(owners), sum(certain(found) is None for found in owners)
     told = f"{review['reviewer']}, who reviewed on {review['held']}, holds none of {count} privileged accounts"
     return ok(f"{told}, {nobody} of which belong to nobody in the register" if nobody else told)
 
@@ -103,7 +102,8 @@ def okta_reviewer_independent(
         for user in users.where("id", admin["id"])
     )
     system = (review["system"], "okta")
-    return _independent(review, people, (owner(people, identities, system, it[0], it, rules) for it in logins))
+    holders = (owner(people, identities, system, it[0], it, as_of, rules) for it in logins)
+    return _independent(review, people, holders, as_of)
 
 
 @check(
@@ -132,4 +132,5 @@ def github_reviewer_independent(
     if other := _not_meant(review, systems, as_of, period_days):
         return skip(other)
     system, logins = (review["system"], "github"), (one["login"] for one in members.where("Role", "admin"))
-    return _independent(review, people, (owner(people, identities, system, name, (), rules) for name in logins))
+    holders = (owner(people, identities, system, name, (), as_of, rules) for name in logins)
+    return _independent(review, people, holders, as_of)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from collector.api import Record, Registers, Row, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import before_period, days_after, is_past, moment, not_yet, same_person
+from collector.api import Record, Registers, Row, Table, Verdict, check, fail, ok, skip, source
+from collector.registers.facts import before_period, days_after, is_one, is_past, moment, not_known, not_yet
 
 
 @source(
@@ -44,6 +44,8 @@ def _not_meant(request: Record, as_of: datetime, period_days: int) -> Verdict | 
 def approved_before(request: Record, *, as_of: datetime, period_days: int = 366) -> Verdict:
     """A right that was granted within ``period_days`` was approved no later than that, and not refused.
 
+    An approval that is dated ahead of the collection is none.
+
     Source: access-requests.csv (``approved``, ``granted``, ``refused``). Rights without a request are not seen here.
     Remedy: hold the grant until the approval is there.
     """
@@ -54,6 +56,8 @@ def approved_before(request: Record, *, as_of: datetime, period_days: int = 366)
     approved = request["approved"]
     if not approved:
         return fail(f"granted at {request['granted']}, never approved")
+    if ahead := not_yet(approved, as_of):
+        return fail(f"approval {ahead}")
     told = f"approved at {approved}, granted at {request['granted']}"
     return ok(told) if moment(approved) <= moment(request["granted"]) else fail(told)
 
@@ -63,13 +67,16 @@ def approved_before(request: Record, *, as_of: datetime, period_days: int = 366)
     title="Nobody approved access for themselves, or granted what they approved",
     severity="high",
     each="register.access-requests",
+    beside=("register.people",),
 )
 def approved_by_another(
-    request: Record, *, as_of: datetime, period_days: int = 366, granter_may_approve: bool = False
+    request: Record, people: Table, *, as_of: datetime, period_days: int = 366, granter_may_approve: bool = False
 ) -> Verdict:
     """The approver is not the person the right is for and, unless ``granter_may_approve``, not who granted it.
 
-    Source: access-requests.csv (``person``, ``approver``, ``granter``), of those granted within ``period_days``.
+    Who is not in people.csv is nobody known, and so not known to be somebody else.
+    Source: access-requests.csv (``person``, ``approver``, ``approved``, ``granter``), of those granted within
+    ``period_days``; people.csv.
     Remedy: have another approve.
     """
     if not_meant := _not_meant(request, as_of, period_days):
@@ -77,12 +84,16 @@ def approved_by_another(
     approver = request["approver"]
     if not approver:
         return fail("no approver is named")
-    if same_person(approver, request["person"]):
+    if ahead := not_yet(request["approved"], as_of):
+        return fail(f"approval {ahead}")
+    if is_one(people, approver, request["person"], as_of):
         return fail(f"{approver} approved access for themselves")
     if not granter_may_approve and not request["granter"]:
         return fail(f"approved by {approver}, and nobody is named who granted it")
-    if not granter_may_approve and same_person(approver, request["granter"]):
+    if not granter_may_approve and is_one(people, approver, request["granter"], as_of):
         return fail(f"{approver} approved and granted it")
+    if unknown := not_known(people, approver, as_of):
+        return fail(f"approved by nobody known: {unknown}")
     return ok(f"for {request['person']}, approved by {approver}, granted by {request['granter'] or 'nobody named'}")
 
 
@@ -205,11 +216,13 @@ def acted_upon(review: Record, *, as_of: datetime, period_days: int = 366, max_d
     title="Exceptions from rules were approved by somebody else",
     severity="high",
     each="register.exceptions",
+    beside=("register.people",),
 )
-def exception_approved(exception: Record, *, as_of: datetime, max_pending_days: int = 30) -> Verdict:
+def exception_approved(exception: Record, people: Table, *, as_of: datetime, max_pending_days: int = 30) -> Verdict:
     """An open exception was approved by another than its owner; one that waits waits ``max_pending_days`` at most.
 
-    Source: exceptions.csv (``owner``, ``approver``, ``approved``, ``requested``).
+    The approver is in people.csv, and the approval not dated ahead of the collection.
+    Source: exceptions.csv (``owner``, ``approver``, ``approved``, ``requested``); people.csv.
     Remedy: decide on it.
     """
     if exception["closed"]:
@@ -219,8 +232,12 @@ def exception_approved(exception: Record, *, as_of: datetime, max_pending_days: 
         waits = days_after(exception["requested"], as_of.date().isoformat())
         told = f"asked for {waits} days ago and not approved, limit {max_pending_days}"
         return skip(told) if waits <= max_pending_days else fail(told)
-    if not approver or same_person(approver, exception["owner"]):
+    if ahead := not_yet(day, as_of):
+        return fail(f"approval {ahead}")
+    if not approver or is_one(people, approver, exception["owner"], as_of):
         return fail(f"approved by {approver or 'nobody named'}, owner {exception['owner']}")
+    if unknown := not_known(people, approver, as_of):
+        return fail(f"approved by nobody known: {unknown}")
     return ok(f"approved by {approver} on {day}")
 
 

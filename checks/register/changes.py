@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from collector.api import Record, Registers, Row, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import before_period, days_after, moment, same_person
+from collector.api import Record, Registers, Row, Table, Verdict, check, fail, ok, skip, source
+from collector.registers.facts import before_period, days_after, is_one, moment, not_known, not_yet, same_person
 
 
 @source("register.changes", key="id", per="connection", permissions=("read changes.csv",), kind="period")
@@ -35,6 +35,7 @@ def approved_before(
 ) -> Verdict:
     """A change of one of ``kinds`` that was implemented within ``period_days`` was approved no later than that.
 
+    An approval that is dated ahead of the collection is none.
     Source: changes.csv (``approved``, ``implemented``). The list begins with what was asked for, not with what changed.
     Remedy: hold changes until they are approved.
     """
@@ -43,6 +44,8 @@ def approved_before(
     approved = change["approved"]
     if not approved:
         return fail(f"implemented at {change['implemented']}, never approved")
+    if ahead := not_yet(approved, as_of):
+        return fail(f"approval {ahead}")
     told = f"approved at {approved}, implemented at {change['implemented']}"
     return ok(told) if moment(approved) <= moment(change["implemented"]) else fail(told)
 
@@ -52,13 +55,21 @@ def approved_before(
     title="Nobody approved a change of their own",
     severity="high",
     each="register.changes",
+    beside=("register.people",),
 )
 def approved_by_another(
-    change: Record, *, as_of: datetime, period_days: int = 366, kinds: tuple[str, ...] = ("normal", "emergency")
+    change: Record,
+    people: Table,
+    *,
+    as_of: datetime,
+    period_days: int = 366,
+    kinds: tuple[str, ...] = ("normal", "emergency"),
 ) -> Verdict:
     """The approver of a change of one of ``kinds`` is neither who asked for it nor who implemented it.
 
-    Source: changes.csv (``approver``, ``requester``, ``implementer``), of those implemented within ``period_days``.
+    Who is not in people.csv is nobody known, and so not known to be somebody else.
+    Source: changes.csv (``approver``, ``approved``, ``requester``, ``implementer``), of those implemented within
+    ``period_days``; people.csv.
     Remedy: have another approve.
     """
     if not_meant := _not_meant(change, as_of, period_days, kinds):
@@ -66,8 +77,12 @@ def approved_by_another(
     approver, implementer = change["approver"], change["implementer"]
     if not approver or not implementer:
         return fail(f"approver {approver or 'not named'}, implementer {implementer or 'not named'}")
-    if same_person(approver, implementer) or same_person(approver, change["requester"]):
+    if ahead := not_yet(change["approved"], as_of):
+        return fail(f"approval {ahead}")
+    if any(is_one(people, approver, own, as_of) for own in (implementer, change["requester"])):
         return fail(f"{approver} approved a change of their own")
+    if unknown := not_known(people, approver, as_of):
+        return fail(f"approved by nobody known: {unknown}")
     return ok(f"approved by {approver}, asked for by {change['requester']}, implemented by {implementer}")
 
 
@@ -82,6 +97,7 @@ def was_tested_before(
 ) -> Verdict:
     """A change of one of ``kinds`` that was implemented within ``period_days`` was tested no later than that.
 
+    A test that is dated ahead of the collection is none.
     Source: changes.csv (``tested``, ``implemented``).
     Remedy: test changes, and record when.
     """
@@ -90,6 +106,8 @@ def was_tested_before(
     tested = change["tested"]
     if not tested:
         return fail("never tested")
+    if ahead := not_yet(tested, as_of):
+        return fail(f"test {ahead}")
     told = f"tested at {tested}, implemented at {change['implemented']}"
     return ok(told) if moment(tested) <= moment(change["implemented"]) else fail(told)
 

@@ -274,7 +274,7 @@ def _acknowledged(
         return skip(f"nobody has been here for {due_days} days")
     told: dict[tuple[str, str], set[str]] = {}
     for one in acknowledgements:
-        who = person(staff, one["person"])
+        who = person(staff, one["person"], as_of)
         if who is not None:
             told.setdefault((one["document"].casefold(), one["version"]), set()).add(who["id"])
     short = []

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from collector.api import Record, Registers, Row, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import before_period, days_after, is_past, not_yet
+from collector.api import Record, Registers, Row, Table, Verdict, check, fail, ok, skip, source
+from collector.registers.facts import before_period, days_after, is_past, not_known, not_yet
 
 
 @source("register.requests", key="id", per="connection", permissions=("read requests.csv",), kind="period")
@@ -77,10 +77,12 @@ def data_subjects_answered(request: Record, *, as_of: datetime, period_days: int
     title="Copies of data for tests were approved, masked and removed",
     severity="high",
     each="register.requests",
+    beside=("register.people",),
 )
-def data_for_tests_approved(request: Record, *, as_of: datetime, period_days: int = 366) -> Verdict:
+def data_for_tests_approved(request: Record, people: Table, *, as_of: datetime, period_days: int = 366) -> Verdict:
     """A copy for tests was approved before it was made, masked, and removed by the day it was due.
 
+    The approver is in people.csv, and no day is ahead of the collection.
     Source: requests.csv (``kind`` test-data, ``approved``, ``approver``, ``done``, ``masked``, ``removed``, ``due``).
     Remedy: approve copies first, mask them, and remove them after the test.
     """
@@ -94,9 +96,15 @@ def data_for_tests_approved(request: Record, *, as_of: datetime, period_days: in
     approved = request["approved"]
     if not approved or not request["approver"] or approved > made:
         return fail(f"made on {made}, approved {'on ' + approved if approved else 'on no day'}")
+    if ahead := not_yet(made, as_of):
+        return fail(ahead)
+    if unknown := not_known(people, request["approver"], as_of):
+        return fail(f"approved by nobody known: {unknown}")
     if request["masked"] != "yes":
         return fail(f"made on {made}, masked: {request['masked'] or 'not recorded'}")
     removed = request["removed"]
+    if ahead := not_yet(removed, as_of):
+        return fail(f"removal {ahead}")
     if not removed and not is_past(request["due"], as_of):
         return ok(f"approved on {approved}, masked, to be removed by {request['due']}")
     told = f"to be removed by {request['due']}, removed {'on ' + removed if removed else 'on no day'}"

@@ -46,7 +46,7 @@ def _trained(
     """Completed courses of these names, by person."""
     found: dict[str, list[Record]] = {}
     for one in training:
-        who = person(staff, one["person"])
+        who = person(staff, one["person"], as_of)
         done = one["completed"] if one["course"] in courses else None
         if who is not None and done and not not_yet(done, as_of):
             found.setdefault(who["id"], []).append(one)

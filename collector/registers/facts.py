@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from collector.model import GapKind, Record, Table, Unavailable, instant
@@ -36,9 +37,45 @@ def before_period(text: str, as_of: datetime, period_days: int) -> str:
     return f"of {text[:10]}, before the period of {period_days} days" if age > period_days else ""
 
 
-def person(people: Table, who: str) -> Record | None:
-    """The person with this id or address."""
-    found = people.where("id", who) or people.where("email", who)
+def works(one: Record, as_of: datetime) -> bool:
+    """True when a person belongs to the organisation today."""
+    return one["status"] in WORKING and not (one["end"] and is_past(one["end"], as_of))
+
+
+def named(people: Table, who: str) -> list[Record]:
+    """Everybody with this id; where nobody has it, everybody with this address."""
+    return people.where("id", who) or people.where("email", who)
+
+
+def addressed(people: Table, address: str, as_of: datetime) -> list[Record]:
+    """Whose address it is: of several who share it the one who works here today, where just one does.
+
+    Several are a dispute, which no order of rows decides.
+    """
+    found = people.where("email", address)
+    here = [one for one in found if works(one, as_of)]
+    return here if len(here) == 1 else found
+
+
+def meant(people: Table, who: str, as_of: datetime) -> list[Record]:
+    """Whom an id or address means; several are a dispute."""
+    return people.where("id", who) or addressed(people, who, as_of)
+
+
+def shared(who: str, several: Sequence[Record]) -> str:
+    """That an id or address means several people."""
+    return f"{len(several)} people share {who}: {', '.join(sorted(one['id'] for one in several))}"
+
+
+def person(people: Table, who: str, as_of: datetime) -> Record | None:
+    """The person with this id or address.
+
+    Raises:
+        Unavailable: several have it, and it cannot be told who is meant.
+    """
+    found = meant(people, who, as_of)
+    if len(found) > 1:
+        raise Unavailable(GapKind.UNPROVEN, shared(who, found))
     return found[0] if found else None
 
 
@@ -46,14 +83,29 @@ def not_working(people: Table, who: str | None, as_of: datetime) -> str:
     """Why nobody who belongs to the organisation today is named; empty when somebody is."""
     if not who:
         return "nobody is named"
-    found = person(people, who)
+    found = person(people, who, as_of)
     if found is None:
         return f"{who} is not in people.csv"
     if found["status"] not in WORKING:
         return f"{who} has the status {found['status']}"
-    if found["end"] and is_past(found["end"], as_of):
-        return f"{who} left on {found['end']}"
-    return ""
+    return "" if works(found, as_of) else f"{who} left on {found['end']}"
+
+
+def not_known(people: Table, who: str, as_of: datetime) -> str:
+    """Why a name shows nobody to be somebody else: no person of the register has it; empty when one has."""
+    return "" if person(people, who, as_of) else f"{who} is not in people.csv"
+
+
+def is_one(people: Table, who: str, other: str | None, as_of: datetime) -> bool:
+    """True when two cells name one person, be it by id or by address; an empty one names nobody.
+
+    Raises:
+        Unavailable: it cannot be told, for one of them is not in the register, or an address of several.
+    """
+    if not other:
+        return False
+    one, two = person(people, who, as_of), person(people, other, as_of)
+    return same_person(who, other) if one is None or two is None else bool(one["id"] == two["id"])
 
 
 def same_person(one: str | None, other: str | None) -> bool:
