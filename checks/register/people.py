@@ -4,7 +4,17 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from collector.api import Record, Registers, Row, Table, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import before_period, days_after, is_past, moment, not_working, not_yet, person
+from collector.registers.facts import (
+    before_period,
+    days_after,
+    is_one,
+    is_past,
+    moment,
+    named,
+    not_working,
+    not_yet,
+    works,
+)
 
 
 @source("register.people", key="id", per="connection", permissions=("read people.csv",))
@@ -63,6 +73,32 @@ def consistent(one: Record, *, as_of: datetime) -> Verdict:
     if status != "planned" and moment(one["start"]) > as_of:
         return fail(f"status {status}, and the first day is {one['start']}")
     return ok(f"status {status} since {one['start']}")
+
+
+@check(
+    "register.people.addresses-distinct",
+    title="No two people who work here share an address",
+    severity="medium",
+    over=("register.people",),
+)
+def addresses_distinct(people: Iterator[Record], *, as_of: datetime) -> Verdict:
+    """Everybody who works here has an address of their own, or none: accounts by it could not be told apart.
+
+    The address of somebody who left may be given again. Apart from the other rules for people.csv, since this alone
+    cannot be asked where addresses are left out. Source: people.csv (``email``, ``status``, ``end``).
+    Remedy: give each person an address of their own, and shared ones to nobody.
+    """
+    here = [one for one in people if works(one, as_of)]
+    if len(here) < 2:
+        return skip("fewer than two people work here")
+    told: dict[str, list[str]] = {}
+    for one in here:
+        if one["email"]:
+            told.setdefault(one["email"].casefold(), []).append(one["id"])
+    shared = [f"{address} by {' and '.join(sorted(ids))}" for address, ids in sorted(told.items()) if len(ids) > 1]
+    if shared:
+        return fail(f"{len(shared)} addresses are shared: {', '.join(shared[:10])}")
+    return ok(f"{len(told)} addresses of {len(here)} people, none of which is shared")
 
 
 def _done_by(done: str | None, start: str, as_of: datetime, days: int, what: str) -> Verdict:
@@ -145,7 +181,7 @@ def joiners_complete(
     Remedy: add those who are named; nothing is concluded from joiners.csv until then.
     """
     staff = Table(list(people))
-    listed = {(who["id"], one["started"]) for one in joiners if (who := person(staff, one["person"])) is not None}
+    listed = {(who["id"], one["started"]) for one in joiners for who in named(staff, one["person"])}
     started = [
         (one["id"], one["start"]) for one in staff
         if moment(one["start"]) <= as_of and not before_period(one["start"], as_of, period_days)
@@ -174,7 +210,7 @@ def leavers_complete(
     Remedy: add those who are named; nothing is concluded from leavers.csv until then.
     """
     staff = Table(list(people))
-    listed = {(who["id"], one["left"]) for one in leavers if (who := person(staff, one["person"])) is not None}
+    listed = {(who["id"], one["left"]) for one in leavers for who in named(staff, one["person"])}
     left = [
         (one["id"], one["end"]) for one in staff
         if one["end"] and is_past(one["end"], as_of) and not before_period(one["end"], as_of, period_days)
@@ -322,7 +358,6 @@ def deputies(
     wrong = not_working(people, role["deputy"], as_of)
     if wrong:
         return fail(f"no deputy: {wrong}")
-    holder, deputy = person(people, role["holder"] or ""), person(people, role["deputy"])
-    if holder and deputy and holder["id"] == deputy["id"]:
+    if is_one(people, role["deputy"], role["holder"], as_of):
         return fail("the holder is the deputy too")
     return ok(f"deputy {role['deputy']}")

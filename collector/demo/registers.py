@@ -33,6 +33,11 @@ person,started,screening_needed,screened,terms_signed,confidentiality_signed
 p-7,-300d,no,,-320d,-320d
 p-8,-60d,yes,-70d,-80d,-80d
 """,
+    "movers": """\
+person,moved,from,to,access_reviewed,reviewer,rights_to_remove,access_removed,has_assets,assets_returned
+p-4,-120d,operations,platform,-121d,p-2,no,,no,
+p-6,-70d,sales,finance,-68d,p-3,yes,,yes,-66d
+""",
     "leavers": f"""\
 person,left,access_removed,has_assets,assets_returned,has_badge,badge_returned,duties_reminded
 {GONE},-23d,,yes,,yes,-23d,-30d
@@ -206,6 +211,8 @@ POL-03: documents.approved-by-another documents.review-in-time
 p-1: people.consistent
 p-8/-60d: joiners.screened joiners.terms-signed joiners.confidentiality-signed
 {gone}/-23d: leavers.badge-returned leavers.duties-reminded
+p-4/-120d: movers.in-people movers.access-reviewed
+p-6/-70d: movers.access-reviewed movers.assets-returned
 incident manager: roles.held roles.accepted roles.deputies
 s-1: suppliers.owner-active suppliers.agreement-in-force suppliers.review-in-time suppliers.responsibilities-split
 s-3: suppliers.data-returned
@@ -231,6 +238,7 @@ _BAD = """\
 POL-02: documents.review-in-time
 POL-03: documents.terminology
 {gone}/-23d: leavers.access-removed
+p-6/-70d: movers.access-removed
 p-5/secure-coding/-20d: training.on-time
 s-2: suppliers.agreement-in-force
 a-2: assets.not-held-by-leavers

@@ -116,9 +116,9 @@ class Shape:
 
 
 NAMES = (
-    "documents", "acknowledgements", "people", "identities", "joiners", "leavers", "roles", "training", "suppliers",
-    "assets", "risks", "changes", "incidents", "access-requests", "exceptions", "access-reviews", "restore-tests",
-    "audits", "requests", "advisories", "projects",
+    "documents", "acknowledgements", "people", "identities", "joiners", "movers", "leavers", "roles", "training",
+    "suppliers", "assets", "risks", "changes", "incidents", "access-requests", "exceptions", "access-reviews",
+    "restore-tests", "audits", "requests", "advisories", "projects",
 )  # fmt: skip
 """Registers there are, as their files are named."""
 

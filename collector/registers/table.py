@@ -42,6 +42,9 @@ def read(name: str, raw: bytes) -> Read:
     except BrokenError as error:
         what = f"cannot be read as CSV ({error})"
         write = "close every quotation mark, and double one inside a cell"
+        if "field larger" in str(error):
+            what = f"has a cell of more than {csv.field_size_limit()} characters"
+            write = "shorten it; where no cell is so long, close every quotation mark before it"
         return Read((), (Fault(file, error.line, 0, "", what, write),))
 
 
