@@ -432,6 +432,36 @@ def test_check_prints_every_fault_and_every_wrong_term(tmp_path: Path) -> None:
     assert two_lines(affidavit("registers", "check", str(tmp_path / "empty")))
 
 
+def test_check_names_a_file_that_has_nearly_the_name_of_a_register(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    assert affidavit("registers", "init", str(folder)).code == 0
+    for name in ("poeple.csv", "Assets.csv", "notes.csv", "LICENCE"):
+        (folder / name).write_text("id\n")
+    said = affidavit("registers", "check", str(folder))
+    assert said.code == 3
+    assert [line.partition(": ")[0].partition(":")[0] for line in said.out.splitlines()] == ["Assets.csv", "poeple.csv"]
+    assert "call it assets.csv" in said.out
+    assert "call it people.csv" in said.out
+
+
+def test_a_cell_that_is_too_long_is_told_as_such() -> None:
+    (fault,) = table.read("people", b"id,email,status,kind,start,end,manager,department\n" + b"p" * 200_000).faults
+    assert (fault.line, fault.what) == (2, "has a cell of more than 131072 characters")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    office = Office(tmp_path / "office", "http://127.0.0.1:9")
+    text = office.config.read_text()
+    start, end = text.index("connections:"), text.index("collection:")
+    declared = "connections: [{name: registers, kind: register, folder: nowhere}]\n"
+    office.config.write_text(text[:start] + declared + text[end:])
+    assert office.run("--json", "--check", "register.people.consistent").code == 3
+    told = f"{office.folder / 'nowhere'}, the folder of registers, is not there, or no folder"
+    gaps = {(gap["gap"], gap["reason"]) for gap in office.lines("gap")}
+    assert gaps == {("unauthenticated", f"the connection could not be opened: {told}")}
+    assert office.rerun().code == 0
+
+
 # The linter of terms
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ def registers_check(arguments: argparse.Namespace) -> int:
             found = table.read(name, raw)
             rows[f"{name}.csv"] = len(found.rows)
             faults += found.faults
+    faults += _misspelt(folder, {f"{name}.csv" for name in NAMES})
     seen: dict[str, str] = {}
     for path in _documents(folder, faults):
         if (raw := _content(folder, path, faults)) is not None:
@@ -82,6 +84,13 @@ def registers_init(arguments: argparse.Namespace) -> int:
     say(f"wrote {len(files)} files to {folder}; delete those you keep no register of: each that is absent is a gap")
     print(folder)
     return 0
+
+
+def _misspelt(folder: Path, names: set[str]) -> Iterator[Fault]:
+    """A file that has nearly the name of a register is read by nobody."""
+    for file in sorted({path.name for path in folder.iterdir()} - names):
+        if near := difflib.get_close_matches(file.casefold(), names, 1, cutoff=0.85):
+            yield Fault(file, 1, 0, "", "is the name of no register, so nobody reads it", f"call it {near[0]}")
 
 
 def _content(folder: Path, path: str, faults: list[Fault]) -> bytes | None:

@@ -106,6 +106,9 @@ def live(config: Config, *, pool: Executor, stop: threading.Event) -> Opener:
             case RegisterConnection():
                 from collector.connect.register import Register
 
+                if not connection.folder.is_dir():
+                    told = f"{connection.folder}, the folder of {connection.name}, is not there, or no folder"
+                    raise ConfigError(told, "correct its folder, or mount it")
                 return Register(wire, connection.folder, retry=retry, limits=limits, pool=pool)
             case TlsConnection():
                 from collector.connect.tls import Tls
