@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from collector.api import Record, Registers, Row, Table, Verdict, check, fail, ok, skip, source
-from collector.registers.facts import before_period, days_after, is_one, moment, not_known, not_yet, same_person
+from collector.registers.facts import before_period, days_after, is_one, moment, not_known, not_yet
 
 
 @source("register.changes", key="id", per="connection", permissions=("read changes.csv",), kind="period")
@@ -165,9 +165,11 @@ def emergency_reviewed(
     title="Operations that cannot be undone were watched over by a second person",
     severity="high",
     each="register.changes",
+    beside=("register.people",),
 )
 def critical_watched(
     change: Record,
+    people: Table,
     *,
     as_of: datetime,
     period_days: int = 366,
@@ -175,7 +177,8 @@ def critical_watched(
 ) -> Verdict:
     """A critical change that was implemented within ``period_days`` names a second person, not the implementer.
 
-    Source: changes.csv (``critical``, ``second_person``, ``implementer``).
+    Who is not in people.csv is nobody known, and so not known to be a second person.
+    Source: changes.csv (``critical``, ``second_person``, ``implementer``), people.csv.
     Remedy: have somebody watch over deletions and the like.
     """
     if change["critical"] == "no":
@@ -184,4 +187,7 @@ def critical_watched(
         return not_meant
     second, implementer = change["second_person"], change["implementer"]
     told = f"implemented by {implementer or 'nobody named'}, watched over by {second or 'nobody named'}"
-    return ok(told) if second and implementer and not same_person(second, implementer) else fail(told)
+    if not second or not implementer or is_one(people, second, implementer, as_of):
+        return fail(told)
+    unknown = not_known(people, second, as_of)
+    return fail(f"{told}; {unknown}") if unknown else ok(told)
