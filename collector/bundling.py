@@ -23,9 +23,10 @@ from collector.plugins import content_root, load
 from collector.predecessors import predecessors
 from collector.report import build as build_report
 from collector.report import json_, page
-from collector.rerun import rerun
+from collector.report.text import visible
+from collector.rerun import Rerun, changed, plan_of, rerun
 from collector.sealing import outside
-from evidence_store import words
+from evidence_store import layout, words
 from evidence_store.bundles import build as bundle
 from evidence_store.errors import StampError, TamperedError
 from evidence_store.keys import Signer
@@ -37,6 +38,8 @@ from evidence_store.verify import Verification, verify_store
 Line = Mapping[str, Any]
 STATED = ("attachment", "waiver", "redaction")
 """Leaves that a report tells of also where only a part is shown: they stand in the bundle all the same."""
+SHOWN = 5
+"""Scopes an error names at most."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet would take for a formula at the start of a cell."""
 
@@ -82,6 +85,23 @@ class Selection:
             checks |= more
         datasets = {name for check in checks for name in library.checks[check].datasets} | set(IDENTITY.values())
         return cls(tuple(controls), tuple(scopes), checks, frozenset(datasets))
+
+    def check_scopes(self, plans: Iterable[bytes]) -> None:
+        """Every pattern of scopes matches one that was read.
+
+        Raises:
+            ConfigError: one matches nothing, and everything would be withheld for it.
+        """
+        if not self.scopes:
+            return
+        tasks = [task for plan in plans for task in orjson.loads(plan).get("tasks", ())]
+        read = {str(task["id"]).partition("@")[2] for task in tasks}
+        for pattern in self.scopes:
+            if not any(replace(self, scopes=(pattern,))._scope(scope) for scope in read):
+                raise ConfigError(
+                    f"no scope of the period matches {pattern!r}",
+                    f"name some of these, or a pattern of them: {', '.join(sorted(read)[:SHOWN]) or 'none was read'}",
+                )
 
     @property
     def everything(self) -> bool:
@@ -166,10 +186,15 @@ def make(
     who = outside(config)
     found = verify_store(store.root, key=signer.keyid, tsa_roots=who.roots, witnesses=who.witnesses)
     if found.problems:
-        problem = found.problems[0]
-        raise TamperedError(problem.path, problem.what, "no bundle is made of a store that does not verify")
+        # A pack that is missing or damaged is why all the lines that name its bodies are wrong.
+        problem = min(found.problems, key=lambda one: not one.path.endswith(layout.PACK))
+        raise TamperedError(
+            problem.path, problem.what,
+            f"affidavit verify {store.root} tells all that is wrong; no bundle is made of a store that does not verify",
+        )  # fmt: skip
     chosen = bundle.choose(store, *period)
     views = bundle.views(store, chosen, redact=redact)
+    selection.check_scopes(view.plan() for view in views.values())
     say(f"{len(chosen.runs)} runs, leaves {chosen.start} to {chosen.end - 1}")
     stamps = who.authorities
     continuity = over_period(store, found, *period) if selection.everything else None
@@ -181,7 +206,7 @@ def make(
         keep_attached=lambda leaf: not redact and selection.keep_attached(leaf, period),
         reports=reports(
             views, found, signer.keyid, selection, store.notes(), bundle.head_of(store, chosen),
-            at=min(period[1], datetime.now(UTC)), continuity=continuity,
+            at=min(period[1], datetime.now(UTC)), continuity=continuity, say=say,
         ),
         ask=_asking(stamps) if stamps else None,
         tsa_roots=who.roots,
@@ -215,6 +240,7 @@ def reports(
     *,
     at: datetime | None = None,
     continuity: Line | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, bytes]:
     """The report of the newest complete run: a page, a document, and tables; of what is shown only."""
     complete = [number for number, view in views.items() if view.state == "complete"]
@@ -249,8 +275,11 @@ def reports(
     )
     words_of_head = f"head of the log ({head.size} leaves) in twelve words: {words.spell(head)}"
     data = replace(data, seal=replace(data.seal, attested=(*data.seal.attested, words_of_head)))
-    lost = {n: list(rerun(one).not_reperformable) for n, one in views.items() if n in complete and one.absent()}
-    told = {"schema": "affidavit.not-reperformable/1", "findings": {str(n): found for n, found in lost.items()}}
+    again = {n: _again(one) for n, one in views.items() if n in complete and one.absent()}
+    for one in again.values():
+        _tell(one, say)
+    lost = {str(n): list(one.not_reperformable) for n, one in again.items()}
+    told = {"schema": "affidavit.not-reperformable/1", "findings": lost}
     return {
         **({"not-reperformable.json": orjson.dumps(told)} if lost else {}),
         "index.html": page.render(data).encode(),
@@ -270,6 +299,21 @@ def reports(
         ),
         "gaps.csv": _table(data.gaps, ("dataset", "scope", "kind", "reason", "operation")),
     }
+
+
+def _again(run: bundle.View) -> Rerun:
+    """The re-performance of a run by its own checks: those installed, or where they are others by now, those sealed."""
+    return rerun(run, sealed_code=bool(changed(plan_of(run)["code"], load().code)))
+
+
+def _tell(again: Rerun, say: Callable[[str], None]) -> None:
+    """Say what an auditor would see as a difference, though nothing that is left out explains it."""
+    if not again.differences:
+        return
+    say(
+        f"warning: run {again.number}: {len(again.differences)} results come out otherwise than they were sealed, and "
+        f"not for what is left out; the first: {visible(again.differences[0])}"
+    )
 
 
 def _table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:

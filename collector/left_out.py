@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import orjson
 
+from collector.api import Check
 from collector.model import GAP_KEY, GapKind, Outcome, Shard
+from collector.plan import IDENTITY
 from evidence_store.spans import MASK
 
 REASON = "the field is left out of what is shown of this run"
@@ -49,35 +51,38 @@ class LeftOut:
         why = run.absent()
         if not why:
             return cls(frozenset(), run.hidden_results(), why)
+        populations = [line for line in run.results() if line["kind"] == "population"]
         tasks = {str(line["task"]) for line in run.replies() if line["i"] in why}
-        tasks |= {
-            str(line["task"])
-            for line in run.results()
-            if line["kind"] == "population" and not why.keys().isdisjoint(line["replies"])
-        }
+        tasks |= {str(line["task"]) for line in populations if not why.keys().isdisjoint(line["replies"])}
+        # Nothing is read by a connection that cannot say any more with which identity it asked.
+        nameless = {place for name, _, place in (task.partition("@") for task in tasks) if name in IDENTITY.values()}
+        tasks |= {str(line["task"]) for line in populations if any(_within(line["scope"], one) for one in nameless)}
         return cls(frozenset(tasks), run.hidden_results(), why)
 
     def excused(
         self,
         pairs: Sequence[tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]],
-        datasets: Mapping[str, Sequence[str]],
+        checks: Mapping[str, Check],
         masked: frozenset[str],
     ) -> list[bool]:
         """Whether each difference, as sealed and as it came out again, only says that something is not shown.
 
         A verdict that came out PASS or FAIL, and otherwise than it was sealed, is never excused.
         """
-        checks: set[str] = set()
+        silent: set[str] = set()
         told = []
         for sealed, again in pairs:
             line = sealed or again or {}
-            told.append(self._excused(line, again, datasets, masked))
+            told.append(self._excused(line, again, checks, masked))
             if told[-1] and line["kind"] == "finding":
-                checks.add(line["check"])
+                silent.add(line["check"])
+        unheld = {dataset for check in silent if check in checks for dataset in checks[check].reconciles}
         for place, (sealed, again) in enumerate(pairs):
             line = sealed or again or {}
-            if line["kind"] == "control" and not checks.isdisjoint(row["check"] for row in line["rows"]):
+            if line["kind"] == "control" and not silent.isdisjoint(row["check"] for row in line["rows"]):
                 told[place] = True
+            elif line["kind"] == "population" and line["dataset"] in unheld:
+                told[place] = told[place] or again in _weaker(line)
         unseen = [place for place, (sealed, _) in enumerate(pairs) if sealed is None and not told[place]]
         # Withheld lines come out again, and there is nothing to compare them with.
         if len(unseen) <= self.hidden_results:
@@ -93,29 +98,43 @@ class LeftOut:
         self,
         line: Mapping[str, Any],
         again: Mapping[str, Any] | None,
-        datasets: Mapping[str, Sequence[str]],
+        checks: Mapping[str, Check],
         masked: frozenset[str],
     ) -> bool:
         match line["kind"]:
             case "finding":
                 unknown = again is None or again["outcome"] == Outcome.UNKNOWN or MASK.search(again["resource"])
-                return bool(unknown) and self._rests_on(datasets.get(line["check"], ()), line["scope"])
+                return bool(unknown) and self._rests_on(checks.get(line["check"]), line)
             case "gap":
                 return f"{line['dataset']}@{line['scope']}" in self.tasks
             case "population":
-                weaker = [{**line, "basis": basis} for basis in WEAKER.get(line["basis"], ())]
-                if self.hidden_results and again in weaker:
+                if self.hidden_results and again in _weaker(line):
                     return True  # what it was held against is withheld; the list itself came out the same
                 unread = again is not None and (again["gap"] is not None or line["task"] in masked)
                 return unread and line["task"] in self.tasks
         return False
 
-    def _rests_on(self, datasets: Sequence[str], scope: str) -> bool:
-        for task in self.tasks:
+    def _rests_on(self, check: Check | None, line: Mapping[str, Any]) -> bool:
+        """Whether a finding cites what is left out, or its check reads a list there that is not shown whole."""
+        if not self.why.keys().isdisjoint(line["evidence"]):
+            return True
+        for task in self.tasks if check else ():
             dataset, _, place = task.partition("@")
-            if dataset in datasets and (scope in (place, "run") or place.startswith(f"{scope}/")):
+            if check and dataset in check.beside:  # it stands beside each record from wherever it was read
+                return True
+            if check and dataset in check.datasets and (line["scope"] == "run" or _within(place, line["scope"])):
                 return True
         return False
+
+
+def _within(scope: str, place: str) -> bool:
+    """Whether a scope is a place, or lies below it."""
+    return scope == place or scope.startswith(f"{place}/")
+
+
+def _weaker(line: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A population as it is told where what it was held against is not shown."""
+    return [{**line, "basis": basis} for basis in WEAKER.get(line["basis"], ())]
 
 
 def mark(shards: Sequence[Shard], tasks: frozenset[str]) -> frozenset[str]:

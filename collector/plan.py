@@ -99,7 +99,7 @@ def make(
     """The plan for the checks that are wanted, over the connections named (all, when none is).
 
     Only datasets that a wanted check asks for are planned, and checks that hold those against another source: a verdict
-    is the same whether all was asked for or a part. ``files`` are the mappings and catalogues used;
+    is the same whether all was asked for or a part. ``files`` are the mappings, catalogues and schemas used;
     ``selection`` says in words what was asked for when it was less than everything.
 
     Raises:

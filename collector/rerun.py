@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from collector import plan as planning
+from collector.api import Check
 from collector.catalogue import load_catalogues, load_mappings
 from collector.collect import collect
 from collector.connect import opening
@@ -25,6 +26,7 @@ from collector.left_out import LeftOut, mark
 from collector.model import Task
 from collector.plugins import Library, load, load_folders
 from collector.results import Results, conclude
+from collector.schemas import schemas
 from evidence_store.bundles.run import BundleRun
 from evidence_store.redaction import RedactedRun
 from evidence_store.run import SealedRun
@@ -70,7 +72,7 @@ class Rerun:
     changed_code: tuple[str, ...]
     """Check modules that are not those the run was judged with."""
     changed_files: tuple[str, ...]
-    """Mappings and catalogues that are not those of the run."""
+    """Mappings, catalogues and schemas that are not those of the run."""
     unused: int
     """Recorded replies that nobody asked for this time."""
     not_reperformable: tuple[int, ...] = ()
@@ -99,8 +101,7 @@ def rerun(run: Evidence, *, sealed_code: bool = False, folders: Sequence[Path] =
         numbers = {_about(line): line["i"] for line in run.results()}
         sealed = [_comparable(line) for line in run.results()]
         found = list(_differences(sealed, again))
-        datasets = {check.id: check.datasets for check in library.checks.values()}
-        told = LeftOut.of(run).excused([(one.sealed, one.again) for one in found], datasets, done.masked)
+        told = LeftOut.of(run).excused([(one.sealed, one.again) for one in found], done.checks, done.masked)
         lost = [one.sealed for one, excused in zip(found, told, strict=True) if excused and one.sealed]
         return Rerun(
             run.number,
@@ -108,7 +109,7 @@ def rerun(run: Evidence, *, sealed_code: bool = False, folders: Sequence[Path] =
             sum(line["kind"] == "finding" for line in sealed),
             done.replies,
             tuple(one for one, excused in zip(found, told, strict=True) if not excused),
-            _changed(document["code"], library.code),
+            changed(document["code"], library.code),
             _changed_mappings(document["files"]),
             done.unused,
             tuple(sorted(numbers[_about(line)] for line in lost if line["kind"] == "finding")),
@@ -136,6 +137,8 @@ class Performed:
     results: Results
     replies: int
     unused: int
+    checks: Mapping[str, Check]
+    """What judged, by the ids they went by in the run."""
     masked: frozenset[str] = frozenset()
     """Tasks whose records are known by what is left out."""
 
@@ -174,10 +177,11 @@ def perform(
         )
         tasks = LeftOut.of(run).tasks
         masked = mark(shards, tasks)
-        examples = parse(example_files, {check.id: check for check in plan.checks}, only_known=True)
+        checks = {check.id: check for check in plan.checks}
+        examples = parse(example_files, checks, only_known=True)
         results = conclude(plan, shards, catalogues, mappings, examples)
         unused = sum(len(one.unused()) for one in wires if one.task.id not in tasks)
-        return Performed(results, sum(map(len, replies.values())), unused, masked)
+        return Performed(results, sum(map(len, replies.values())), unused, checks, masked)
 
 
 def plan_of(run: Evidence) -> dict[str, Any]:
@@ -268,7 +272,8 @@ def _write(run: Evidence, files: list[dict[str, str]], folder: Path) -> None:
         target.write_bytes(run.object(item["sha256"]))
 
 
-def _changed(sealed: list[dict[str, str]], code: Mapping[str, bytes]) -> tuple[str, ...]:
+def changed(sealed: Sequence[Mapping[str, str]], code: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Names of the modules a run was judged with that are not among ``code``, or are otherwise there."""
     return tuple(
         item["file"]
         for item in sealed
@@ -279,8 +284,12 @@ def _changed(sealed: list[dict[str, str]], code: Mapping[str, bytes]) -> tuple[s
 def _changed_mappings(sealed: list[dict[str, str]]) -> tuple[str, ...]:
     from collector.plugins import content_root
 
+    ours = schemas(registers=True)
+
     def same(item: dict[str, str]) -> bool:
-        path = content_root() / item["file"]
-        return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == item["sha256"]
+        path, content = content_root() / item["file"], ours.get(item["file"])
+        if content is None and path.is_file():
+            content = path.read_bytes()
+        return content is not None and hashlib.sha256(content).hexdigest() == item["sha256"]
 
     return tuple(item["file"] for item in sealed if not same(item))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import getpass
-import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +21,7 @@ from collector.api import Check
 from collector.catalogue import Catalogues, Mappings, load_catalogues, load_mappings
 from collector.clocks import PeerDates
 from collector.collect import Progress, collect
-from collector.config import Config, check_parameters
+from collector.config import Config, RegisterConnection, check_parameters
 from collector.connect import opening
 from collector.connect.wire import Ledger, LiveWire, Wire
 from collector.errors import AffidavitError
@@ -31,7 +30,9 @@ from collector.model import Task, stamp
 from collector.plan import Plan
 from collector.plugins import Library, content_root, load
 from collector.results import Results, conclude
+from collector.schemas import schemas
 from collector.suppressions import change_leaf, ruler
+from evidence_store.errors import StoreError
 from evidence_store.store import Store
 
 
@@ -46,8 +47,10 @@ class Workbench:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """Mappings and catalogues by name: they are sealed with each run."""
-        return {f"mappings/{file.name}": file.raw for file in (*self.catalogues.files, *self.mappings.files)}
+        """Mappings, catalogues and the schemas of what is read, by name: they are sealed with each run."""
+        registers = any(isinstance(connection, RegisterConnection) for connection in self.config.connections)
+        read = {f"mappings/{file.name}": file.raw for file in (*self.catalogues.files, *self.mappings.files)}
+        return schemas(registers=registers) | read
 
 
 def prepare(config: Config) -> Workbench:
@@ -121,11 +124,10 @@ def run(
         "ruler": ruler(plan.document),
     }
     writer = store.begin(opening_facts, plan.raw)
-    folder = Path(tempfile.mkdtemp(prefix="affidavit-"))
     try:
         attested = sealing.opened(store, outside)
         clocks = PeerDates(writer)
-        results = _collect_and_judge(bench, plan, clocks, folder, stop, progress)
+        results = _collect_and_judge(bench, plan, clocks, writer.rows(), stop, progress)
         if stop.is_set():
             writer.abort("stopped by a signal")
             raise InterruptedRunError(
@@ -135,10 +137,10 @@ def run(
     except InterruptedRunError:
         raise
     except BaseException as error:  # the run is on record as aborted whatever happened; raised on
-        writer.abort(f"the collector failed: {type(error).__name__}")
+        # What failed first is what a person can mend; where the abort cannot be written, the next opening does it.
+        with suppress(StoreError):
+            writer.abort(f"the collector failed: {type(error).__name__}")
         raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     ended = sealing.closed(store, outside)
     return Sealed(writer.number, results, sealing.Attested([*attested.failures, *ended.failures], ended.forks))
 

@@ -50,9 +50,11 @@ CHAIN_FILE = re.compile(r"log/checkpoints/([0-9a-f]{64})\.(chain\.pem|crl)")
 """Certificates of a time-stamp authority, or its revocation list, by SHA-256: many tokens share one."""
 ATTACHMENT_FILE = re.compile(r"attachments/([0-9a-f]{64})")
 RUN_FOLDER = re.compile(rf"runs/({_RUN})")
-SPOOL_FOLDER = re.compile(rf"spool/({_RUN})")
+SPOOL_FOLDER = re.compile(rf"spool/({_RUN})(\.rows)?")
 SPOOL_LINES = re.compile(rf"spool/({_RUN})\.ndjson")
-SPOOL_FILE = re.compile(rf"spool/{_RUN}/({'|'.join(re.escape(name) for name in (*RUN_FILES, SEED))})")
+SPOOL_FILE = re.compile(
+    rf"spool/{_RUN}(/({'|'.join(re.escape(name) for name in (*RUN_FILES, SEED))})|\.rows/[0-9]+\.rows)"
+)
 SPOOL_PACK = re.compile(rf"spool/({_RUN})\.pack")
 """A pack written anew because a body of it is erased; it replaces the old one once the log says so."""
 
@@ -98,6 +100,11 @@ def run_name(number: int) -> str:
 def spool_name(number: int) -> str:
     """Path of the open run."""
     return f"{SPOOL}/{number:08d}"
+
+
+def spool_rows_name(number: int) -> str:
+    """Path of what the open run derives from its bodies; it is removed when the run ends, and never sealed."""
+    return f"{SPOOL}/{number:08d}.rows"
 
 
 def spool_pack_name(number: int) -> str:

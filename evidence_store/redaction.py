@@ -24,6 +24,7 @@ from evidence_store.spans import Cut, PublicStream, Spans, open_redacted, public
 SHORTEST = 4
 """Values of fewer characters are no names; looking for them elsewhere would withhold everything."""
 WORD = re.compile(r"\w+")
+OTHER_FIELDS = "commits to other fields than its body has"
 LEFT_OUT = "its fields are left out of this bundle"
 WITHHELD = "it is withheld from this bundle"
 
@@ -42,20 +43,23 @@ def check_fields(run: SealedRun, read_data: bool, report: Callable[[str, str], N
         if "spans" not in line:
             continue
         stream.add(line)
-        if read_data and not _committed(run, seed, line):
-            report(f"{folder}/{layout.MANIFEST}", f"line {line['i']} commits to other fields than its body has")
+        if read_data and (wrong := _uncommitted(run, seed, line)):
+            report(f"{folder}/{layout.MANIFEST}", f"line {line['i']} {wrong}")
     if stream.facts() != run.closing.get("spans"):
         report(f"{folder}/{layout.SEED}", "does not give the public lines the log promises")
 
 
-def _committed(run: SealedRun, seed: bytes, line: dict[str, Any]) -> bool:
+def _uncommitted(run: SealedRun, seed: bytes, line: dict[str, Any]) -> str:
+    """Why a line does not commit to the fields of its body; empty where it does, or the body was erased."""
     try:
         spans = spans_of(run, seed, line)
     except ErasedError:
-        return True
-    except (TamperedError, KeyError, TypeError, ValueError):
-        return False
-    return spans.root() == line["spans"] and len(spans.pieces) == line.get("spanCount")
+        return ""
+    except TamperedError:
+        return "commits to fields of a body that is missing or damaged"
+    except (KeyError, TypeError, ValueError):
+        return OTHER_FIELDS
+    return "" if spans.root() == line["spans"] and len(spans.pieces) == line.get("spanCount") else OTHER_FIELDS
 
 
 def spans_of(run: SealedRun, seed: bytes, line: dict[str, Any]) -> Spans:

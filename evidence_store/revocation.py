@@ -8,7 +8,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-from evidence_store.errors import VerificationError
+from evidence_store.errors import UsageError, VerificationError
 
 Revoked = dict[tuple[x509.Name, int], datetime]
 """When a certificate was revoked, by issuer and serial number."""
@@ -21,6 +21,21 @@ def load_chain(pem: bytes) -> list[x509.Certificate]:
         ValueError: it holds something else.
     """
     return x509.load_pem_x509_certificates(pem) if pem else []
+
+
+def checked_roots(pem: bytes, name: object) -> bytes:
+    """The content of a file that was given for the roots of authorities, as it is.
+
+    Raises:
+        UsageError: it holds no certificate.
+    """
+    try:
+        x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise UsageError(
+            f"{name} holds no PEM certificate", "name the file with the root certificates of the authorities"
+        ) from error
+    return pem
 
 
 def load_crl(data: bytes) -> x509.CertificateRevocationList:

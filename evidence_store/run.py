@@ -50,6 +50,7 @@ class RunWriter:
         self._lists = Lists(pack.DELTA_LIMIT)
         self._pack = _Spool(log, log.root / layout.spool_name(number) / layout.PACK)
         self._lines = _Spool(log, log.root / layout.spool_lines_name(number))
+        self._rows = log.root / layout.spool_rows_name(number)
 
     def add_object(
         self, data: bytes, *, base: str | None = None, request: Mapping[str, Any] | None = None
@@ -84,6 +85,18 @@ class RunWriter:
         self._pack.write(pack.encode(data, sha256, earlier))
         self._held.add(sha256)
         self._objects.hold(sha256, data)
+
+    def rows(self) -> Path:
+        """A folder for what is derived from the bodies while the run is open; when it ends, or after a crash, it goes.
+
+        Raises:
+            StoreError: the run is over, or the disk refused.
+        """
+        with self._lock:
+            self._check_open()
+            if not self._rows.exists():
+                self._log.disk.mkdir(self._rows)
+        return self._rows
 
     def add_reply(self, line: Mapping[str, Any]) -> int:
         """Keep one line of the manifest; return its number.
@@ -170,12 +183,16 @@ class RunWriter:
             return info
 
     def release(self) -> None:
-        """Close the files; the run can no longer be added to."""
+        """Close the files and remove what was derived from them; the run can no longer be added to."""
         with self._lock:
             if not self._over:
                 self._over = True
                 self._pack.close()
                 self._lines.close()
+                if self._rows.exists():
+                    # Should the disk refuse, the run is sealed all the same, and the next opening removes them.
+                    with suppress(StoreError):
+                        self._log.disk.remove_folder(self._rows)
 
     def _check_open(self) -> None:
         if self._over:

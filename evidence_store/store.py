@@ -526,8 +526,9 @@ class Store:
     def _clear_spool(self, number: int) -> None:
         """Remove what an earlier :meth:`begin` of this number left when the disk refused."""
         log = self._writable()
-        if (self.root / layout.spool_name(number)).exists():
-            log.disk.remove_folder(self.root / layout.spool_name(number))
+        for folder in (self.root / layout.spool_name(number), self.root / layout.spool_rows_name(number)):
+            if folder.exists():
+                log.disk.remove_folder(folder)
         if (self.root / layout.spool_lines_name(number)).exists():
             log.disk.unlink(self.root / layout.spool_lines_name(number))
 

@@ -5,19 +5,30 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from collector import plugins
+from collector import registers as registers_package
 from collector.left_out import LeftOut
-from tests.small_cloud import ALL, Office, affidavit, cloud
+from collector.registers.shape import shape
+from tests.small_cloud import ALL, Cloud, Office, affidavit, cloud, files_of, two_lines
 
 TODAY = datetime.now(UTC).date().isoformat()
 PERIOD = ("--from", "2020-01-01", "--to", "2099-12-31")
+
+
+@pytest.fixture
+def aws() -> Iterator[Cloud]:
+    with cloud() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +217,91 @@ def test_a_count_that_is_withheld_excuses_a_weaker_basis_and_nothing_else() -> N
     by_a_source = {**line, "basis": "independent-source"}
     assert some.excused([(by_a_source, line), (by_a_source, weaker)], {}, frozenset()) == [True, True]
     assert some.excused([(line, by_a_source)], {}, frozenset()) == [False]
+
+
+def test_the_schemas_of_what_was_read_are_in_it(aws: Cloud, tmp_path: Path) -> None:
+    """Those of mappings and catalogues, and of registers where the configuration names any."""
+    office = Office(
+        tmp_path / "office", aws.endpoint, connection="  - {name: registers, kind: register, folder: registers}"
+    )
+    (office.folder / "registers").mkdir()
+    (office.folder / "registers" / "documents.csv").write_text(",".join(shape("documents").columns) + "\n")
+    assert office.run("--check", "register.documents.labelled").code == 0
+    out = tmp_path / "bundle"
+    build(office, out)
+    found = files_of(out, ("data/mappings/schema",))
+    own = plugins.content_root() / "mappings/schema"
+    wanted = {f"data/mappings/schema/{path.name}": path.read_bytes() for path in own.glob("*.json")}
+    registers = Path(registers_package.__file__).parent / "schema"
+    wanted |= {f"data/mappings/schema/registers/{path.name}": path.read_bytes() for path in registers.glob("*.json")}
+    assert len(wanted) > 10
+    assert found == wanted
+    with office.sealed() as run:
+        named = {item["file"]: item["sha256"] for item in json.loads(run.plan())["files"]}
+    assert {f"data/{name}" for name in named} >= wanted.keys()
+    said = affidavit("rerun", str(out), "--key", office.fingerprint, "--json")
+    assert (said.code, said.json["equal"], said.json["changedFiles"]) == (0, True, [])
+    assert affidavit("verify", str(out), "--key", office.fingerprint).code == 0
+
+
+def test_no_register_no_schema_of_registers(office: Office, tmp_path: Path) -> None:
+    build(office, tmp_path / "bundle")
+    names = {Path(name).name for name in files_of(tmp_path / "bundle", ("data/mappings/schema",))}
+    assert names == {"mapping.schema.json", "catalogue.schema.json"}
+
+
+def test_a_scope_that_matches_nothing_is_refused(office: Office, tmp_path: Path) -> None:
+    """Else everything would be withheld for a slip of the pen."""
+    for scopes, wrong in (("nothing/*", "'nothing/*'"), ("cloud/*,clout", "'clout'")):
+        said = affidavit(
+            "bundle", *PERIOD, "-c", str(office.config), "-o", str(tmp_path / "x"), "--scopes", scopes
+        )
+        assert said.code == 2
+        assert f"error: no scope of the period matches {wrong}\n" in said.err
+        assert "cloud/eu-central-1" in said.err
+        assert not (tmp_path / "x").exists()
+
+
+def test_a_place_that_is_not_there_is_told_as_that(office: Office, tmp_path: Path) -> None:
+    said = affidavit("bundle", *PERIOD, "-c", str(office.config), "-o", str(tmp_path / "none/x"))
+    assert said.code == 2
+    assert f"error: there is no folder {tmp_path / 'none'}\n" in said.err
+
+
+@pytest.mark.parametrize("form", ["zip", "tar.zst"])
+def test_a_packed_bundle_is_only_its_owners(office: Office, tmp_path: Path, form: str) -> None:
+    umask = os.umask(0o022)
+    try:
+        build(office, tmp_path / "bundle", "--form", form)
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "bundle").stat().st_mode) == 0o600
+
+
+def test_options_for_stores_are_named_when_they_are_given_for_a_bundle(office: Office, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    build(office, out)
+    for options in (("--against", str(tmp_path)), ("--no-read-data",), ("--chain-only",)):
+        said = affidavit("verify", str(out), *options)
+        assert two_lines(said)
+        assert said.code == 2
+        assert said.err.startswith(f"error: {options[0]} is for a store, and {out} is a bundle\n")
+    said = affidavit("store", "check", str(out))
+    assert two_lines(said)
+    assert said.err == f"error: {out} is a bundle, not a store\nnext:  affidavit verify {out} --key FINGERPRINT\n"
+    assert said.code == 2
+
+
+def test_p9_a_pack_that_is_missing_is_what_is_told(aws: Cloud, tmp_path: Path) -> None:
+    """Not one of the lines that name its bodies, nor the fields of one that nobody can look at."""
+    private = "privacy: {fields: [{operation: 'logs:*', json: 'logGroups[].creationTime'}]}"
+    office = Office(tmp_path / "office", aws.endpoint, more=private)
+    assert office.run(*ALL).code == 1
+    (office.store / "runs/00000001/objects.pack").unlink()
+    said = affidavit("bundle", *PERIOD, "-c", str(office.config), "-o", str(tmp_path / "x"))
+    assert said.code == 4
+    assert said.err.startswith("error: runs/00000001/objects.pack: cannot be read (No such file or directory)\nnext:  ")
+    assert str(office.store) in said.err
+    told = affidavit("verify", str(office.store), "--key", office.fingerprint)
+    assert "commits to other fields" not in told.out
+    assert "commits to fields of a body that is missing or damaged" in told.out

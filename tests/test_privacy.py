@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector import privacy
+from collector import plugins, privacy
 from collector.api import Personal
 from collector.config import PrivacyConfig
 from collector.left_out import LeftOut
@@ -24,6 +27,7 @@ from evidence_store.redaction import RedactedRun
 from evidence_store.spans import MASK
 from evidence_store.verify import verify_store
 from tests.small_cloud import ALL, Office, affidavit, cloud, files_of, two_lines
+from tests.test_rerun import add_house
 
 
 def cut(body: bytes, *fields: Personal, operation: str = "x:Get") -> list[bytes] | None:
@@ -145,6 +149,12 @@ def privately(folder: Path, path: str) -> Office:
     return office
 
 
+TODAY = tuple(
+    part for option, by in (("--from", -1), ("--to", 1))
+    for part in (option, str((datetime.now(UTC) + timedelta(days=by)).date()))
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def offices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Office]:
     return {path: privately(tmp_path_factory.mktemp("privacy"), path) for path in (NOT_JUDGED, JUDGED, KEY)}
@@ -195,16 +205,138 @@ def test_a_verdict_that_came_out_otherwise_is_never_excused(offices: dict[str, O
     with offices[JUDGED].sealed() as run:
         left = LeftOut.of(RedactedRun.of(run))
         sealed = next(line for line in run.results() if line.get("check") == "aws.logs.retention")
-    datasets = {"aws.logs.retention": ("aws.logs.groups",)}
+    checks = plugins.load().checks
     for again, excused in (
         (sealed | {"outcome": "UNKNOWN"}, True), (None, True), (sealed | {"outcome": "FAIL"}, False),
         (sealed | {"outcome": "PASS", "reason": "x"}, False), (sealed | {"outcome": "ERROR"}, False),
     ):  # fmt: skip
-        assert left.excused([(sealed, again)], datasets, frozenset()) == [excused]
-    elsewhere = sealed | {"scope": "other/region", "outcome": "UNKNOWN"}
-    assert left.excused([(elsewhere, elsewhere)], datasets, frozenset()) == [False]
+        assert left.excused([(sealed, again)], checks, frozenset()) == [excused]
+    elsewhere = sealed | {"scope": "other/region", "outcome": "UNKNOWN", "evidence": [0]}
+    assert left.excused([(elsewhere, elsewhere)], checks, frozenset()) == [False]
     certificate = {"kind": "certificate", "check": "aws.logs.retention"}
-    assert left.excused([(certificate, certificate)], datasets, frozenset()) == [False]
+    assert left.excused([(certificate, certificate)], checks, frozenset()) == [False]
+
+
+def test_a_list_is_held_against_less_where_its_witness_cannot_speak() -> None:
+    """The basis of a population is weaker then, and that is no difference; of another list it is one."""
+    checks = plugins.load().checks
+    check = next(one for one in checks.values() if one.reconciles and one.basis == "count-reconciled")
+    left = LeftOut(frozenset(), 0, {7: "it is withheld from this bundle"})
+    silent: dict[str, Any] = {
+        "kind": "finding", "check": check.id, "resource": "run", "scope": "run", "outcome": "PASS", "reason": "",
+        "evidence": [7], "params": {},
+    }  # fmt: skip
+    line: dict[str, Any] = {
+        "kind": "population", "task": "x@p", "dataset": check.reconciles[0], "scope": "p", "rows": 3, "root": "r",
+        "gap": None, "replies": [0], "basis": "count-reconciled",
+    }  # fmt: skip
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]]
+    pairs = [(line, line | {"basis": "terminal-page"}), (silent, silent | {"outcome": "UNKNOWN"})]
+    assert left.excused(pairs, checks, frozenset()) == [True, True]
+    pairs[0] = (line, line | {"basis": "terminal-page", "rows": 2})
+    assert left.excused(pairs, checks, frozenset()) == [False, True]
+    other = line | {"dataset": "aws.logs.groups"}
+    pairs[0] = (other, other | {"basis": "terminal-page"})
+    assert left.excused(pairs, checks, frozenset()) == [False, True]
+    pairs[1] = (silent, silent | {"outcome": "FAIL"})
+    assert left.excused(pairs, checks, frozenset()) == [False, False]
+
+
+def copied(office: Office, folder: Path) -> Office:
+    """An office that may be changed."""
+    shutil.copytree(office.folder, folder)
+    made = copy(office)
+    made.folder, made.config, made.store = folder, folder / "config.yaml", folder / "store"
+    return made
+
+
+# A join across connections
+
+PEOPLE = "id,email,status,kind,start,end,manager,department\n"
+ASSETS = ("id,name,kind,owner,holder,classification,location,off_site,encrypted,licence,checked,disposed,"
+          "disposal_method,disposal_record\n")  # fmt: skip
+JOIN = "register.assets.owner-active"
+
+
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    """Assets in one connection, whose owners are people of another: their addresses can be left out."""
+    two = "".join(f"  - {{name: {name}, kind: register, folder: {name}}}\n" for name in ("hr", "plant"))
+    office = Office(tmp_path_factory.mktemp("joined") / "office", "http://127.0.0.1:9", connection=two)
+    for name, people, assets in (
+        ("hr", "p-1,ada@example.org,active,employee,2020-01-01,,,\n", ""),
+        ("plant", "", "a-1,press,hardware,p-1,,internal,,yes,no,,,,,\na-2,lathe,hardware,p-77,,internal,,yes,no,,,,,\n"
+                      "a-3,kiln,hardware,p-77,,internal,,yes,no,,,2026-01-01,,\n"),
+    ):  # fmt: skip
+        (office.folder / name).mkdir()
+        (office.folder / name / "people.csv").write_text(PEOPLE + people)
+        (office.folder / name / "assets.csv").write_text(ASSETS + assets)
+    assert office.run("--check", JOIN).code == 1
+    return office
+
+
+def test_a_join_across_connections_is_excused_where_it_cites_what_is_left_out(joined: Office, tmp_path: Path) -> None:
+    """Whether p-77 is somebody's address cannot be told without the addresses, which another connection gave."""
+    with joined.sealed() as run:
+        found = {line["resource"]: line for line in run.results() if line["kind"] == "finding"}
+        done = rerun(RedactedRun.of(run))
+    assert {name: found[name]["outcome"] for name in ("a-1", "a-2", "a-3")} == {
+        "a-1": "PASS", "a-2": "FAIL", "a-3": "SKIP",
+    }  # fmt: skip
+    assert done.differences == ()
+    assert done.not_reperformable == (found["a-2"]["i"],)
+    said = affidavit(*joined.command("bundle", *TODAY, "--redact", "-o", str(tmp_path / "bag")))
+    assert (said.code, said.err.count("\n")) == (0, 1), said.err
+    listed = json.loads((tmp_path / "bag/data/reports/not-reperformable.json").read_bytes())
+    assert listed["findings"] == {"1": [found["a-2"]["i"]]}
+    told = affidavit("rerun", str(tmp_path / "bag"), "--key", joined.fingerprint, "--sealed-code")
+    assert told.code == 3
+    these = f"{len(found) - 1} of {len(found)} findings from 8 replies"
+    assert f"run 1: {these} re-performed offline, all equal" in told.out
+
+
+def test_a_join_is_excused_where_the_list_beside_it_is_not_shown_at_all(joined: Office, tmp_path: Path) -> None:
+    """Also where its verdict never looked there: nothing is concluded beside a list that was not read."""
+    office = copied(joined, tmp_path / "office")
+    with office.sealed() as run:
+        found = {line["resource"]: line for line in run.results() if line["kind"] == "finding"}
+        people = next(line for line in run.replies() if line["task"] == "register.people@hr")
+    assert people["i"] not in found["a-3"]["evidence"]
+    why = ("--basis", "a person asked", "--approved-by", "DPO")
+    assert affidavit(*office.command("erase", "--object", people["sha256"], *why)).code == 0
+    again = office.rerun("--json")
+    assert (again.code, again.json["differences"]) == (3, [])
+    assert set(again.json["notReperformable"]) == {found[name]["i"] for name in ("a-1", "a-2", "a-3")}
+
+
+def test_nothing_of_a_connection_is_reperformed_once_its_identity_was_erased(
+    offices: dict[str, Office], tmp_path: Path
+) -> None:
+    office = copied(offices[NOT_JUDGED], tmp_path / "office")
+    with office.sealed() as run:
+        findings = [line["i"] for line in run.results() if line["kind"] == "finding"]
+        identity = next(line for line in run.replies() if line["op"] == "sts:GetCallerIdentity")
+    why = ("--basis", "a person asked", "--approved-by", "DPO")
+    assert affidavit(*office.command("erase", "--object", identity["sha256"], *why)).code == 0
+    again = office.rerun("--json")
+    assert (again.code, again.json["differences"]) == (3, [])
+    assert again.json["notReperformable"] == findings
+
+
+def test_a_bundle_is_not_made_in_silence_of_what_comes_out_otherwise(
+    offices: dict[str, Office], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = RedactedRun.object
+
+    def changed(self: RedactedRun, name: str) -> bytes:
+        return plain(self, name).replace(b"<MinimumPasswordLength>16<", b"<MinimumPasswordLength>6<")
+
+    monkeypatch.setattr(RedactedRun, "object", changed)
+    office = copied(offices[JUDGED], tmp_path / "office")
+    said = affidavit(*office.command("bundle", *TODAY, "--redact", "-o", str(tmp_path / "bag")))
+    assert said.code == 0, said.err
+    told = r"^warning: run 1: [1-9]\d* results come out otherwise .*aws\.iam\.password-policy-length"
+    assert re.search(told, said.err, re.MULTILINE)
 
 
 def test_a_changed_reply_in_a_redacted_run_is_still_a_difference(
@@ -231,10 +363,7 @@ def bundled(offices: dict[str, Office], tmp_path_factory: pytest.TempPathFactory
     """A redacted bundle, and the office it comes from."""
     folder = tmp_path_factory.mktemp("bundled")
     office = offices[JUDGED]
-    days = [str((datetime.now(UTC) + timedelta(days=by)).date()) for by in (-1, 1)]
-    said = affidavit(
-        *office.command("bundle", "--from", days[0], "--to", days[1], "--redact", "-o", str(folder / "bag"))
-    )
+    said = affidavit(*office.command("bundle", *TODAY, "--redact", "-o", str(folder / "bag")))
     assert said.code == 0, said.err
     return office, folder / "bag"
 
@@ -285,6 +414,22 @@ def test_a_changed_redacted_reply_is_detected(bundled: tuple[Office, Path], tmp_
         value["spans"][0 if change == "value" else 1]["text" if change == "value" else "leaf"] = "0" * 64
         path.write_bytes(json.dumps(value, separators=(",", ":")).encode())
     assert verify_bundle(copy, key=office.fingerprint).problems
+
+
+def test_what_cannot_be_reperformed_is_found_with_the_checks_of_the_run(tmp_path: Path) -> None:
+    """Those of a house, and those of an earlier release, are not the ones that are installed here."""
+    more = "plugins: {folders: [house]}\nprivacy: {defaults: false, fields: [{operation: 'logs:*', json: '%s'}]}"
+    with cloud() as aws:
+        office = Office(tmp_path / "office", aws.endpoint, more=more % NOT_JUDGED)
+        add_house(office)
+        assert office.run("--check", "aws.house.*").code == 0
+    said = affidavit(*office.command("bundle", *TODAY, "--redact", "-o", str(tmp_path / "bag")))
+    assert said.code == 0, said.err
+    listed = json.loads((tmp_path / "bag/data/reports/not-reperformable.json").read_bytes())
+    assert listed["findings"] == {"1": []}
+    told = affidavit("rerun", str(tmp_path / "bag"), "--key", office.fingerprint, "--sealed-code")
+    assert told.code == 0
+    assert re.match(r"run 1: \d+ findings from \d+ replies re-performed offline, all equal\n", told.out)
 
 
 # Disclosure on the command line

@@ -291,6 +291,37 @@ def test_kill_9_at_random_moments_loses_nothing_that_was_sealed(tmp_path: Path) 
     assert office.rerun("1").code == office.rerun().code == 0
 
 
+def test_kill_9_leaves_no_row_behind_once_the_store_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows hold personal data: they lie in the store, which is swept, and never in a folder that nobody empties."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with cloud(pages=20, slow_s=0.05) as aws:
+        office = Office(tmp_path / "office", aws.endpoint)
+        process = office.start("run", *LOGS)
+        while not (rows := [path for path in office.store.glob("spool/*.rows/*.rows") if path.stat().st_size]):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        assert {path.parent.stat().st_mode & 0o777 for path in rows} == {0o700}
+        busy = office.verify()
+        assert busy.ok, busy.problems
+        process.kill()
+        process.communicate(timeout=10)
+        assert process.returncode == -signal.SIGKILL
+        assert list(temporary.iterdir()) == []
+        left = office.verify()
+        assert left.ok, left.problems
+        assert any("run 1 is open" in warning for warning in left.warnings)
+        aws.slow_s = 0
+        assert [path.name for path in office.store.glob("spool/*.rows")] == ["00000001.rows"]
+        office.run(*LOGS)
+    assert office.states() == ["aborted", "complete"]
+    assert list((office.store / "spool").iterdir()) == []
+    assert list(temporary.iterdir()) == []
+
+
 class _FullDisk(Disk):
     """A disk that is full from the n-th write on."""
 
@@ -332,6 +363,37 @@ def test_a_disk_that_fills_up_ends_the_run_in_two_lines_and_leaves_the_store_who
     assert set(states[2:-1]) == {"aborted"}
     assert office.verify().ok
     assert office.rerun("1").code == office.rerun().code == 0
+
+
+def test_a_disk_that_is_full_at_the_last_step_is_what_is_told(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that the abort, which needs the same disk, could not be written either; the next opening records it."""
+
+    def run(writes: int) -> tuple[Said, _FullDisk]:
+        disk = _FullDisk(writes)
+        monkeypatch.setattr("evidence_store.store.Disk", lambda: disk)
+        return office.run(*LOGS), disk
+
+    assert office.run(*LOGS).code == 1
+    said, disk = run(1_000)
+    assert said.code == 1
+    needed = 1_000 - disk.left
+    for short in range(1, 5):
+        said, _ = run(needed - short)
+        assert said.code == 3
+        told = r"error: cannot write [^\n]*: No space left on device\nnext:  free some [^\n]*\n"
+        assert re.fullmatch(told, _end(said))
+    monkeypatch.undo()
+    assert office.run(*LOGS).code == 1
+    states = office.states()
+    assert (states[:2], states[-1]) == (["complete"] * 2, "complete")
+    assert len(states) == 7
+    assert "aborted" in states
+    assert office.verify().ok
+
+
+def _end(said: Said) -> str:
+    """The last two lines on stderr."""
+    return "".join(said.err.splitlines(keepends=True)[-2:])
 
 
 def test_a_reply_that_could_not_be_recorded_ends_the_run_even_when_the_disk_recovers(

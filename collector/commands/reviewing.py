@@ -79,11 +79,13 @@ def rerun(arguments: Arguments) -> int:
             say(f"note: {name} is not the one the run was made with")
         if outcome.unused:
             print(f"{outcome.unused} recorded replies were not asked for")
+        lost = outcome.not_reperformable
+        these = f"{outcome.findings - len(lost)} of {outcome.findings}" if lost else f"{outcome.findings}"
         print(
-            f"run {outcome.number}: {outcome.findings} findings from {outcome.replies} replies re-performed offline, "
+            f"run {outcome.number}: {these} findings from {outcome.replies} replies re-performed offline, "
             + ("all equal" if outcome.equal else f"{len(outcome.differences)} lines differ")
         )
-        if lost := outcome.not_reperformable:
+        if lost:
             print(f"not re-performable, for what they rest on is left out or erased: {len(lost)} findings")
             print(f"their numbers: {' '.join(map(str, lost))}")
     if not outcome.equal and not arguments.checks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import zipfile
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ MODE = 0o100644
 
 def pack_zip(folder: Path, target: Path, top: str, order: Iterable[str]) -> None:
     """Every file of ``order``, deflated, under one top folder."""
-    with zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED) as archive:
+    with _private(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in order:
             entry = zipfile.ZipInfo(f"{top}/{name}", MOMENT)
             entry.compress_type, entry.external_attr, entry.create_system = zipfile.ZIP_DEFLATED, MODE << 16, 3
@@ -30,7 +31,7 @@ def pack_zip(folder: Path, target: Path, top: str, order: Iterable[str]) -> None
 
 def pack_tar(folder: Path, target: Path, top: str, order: Iterable[str]) -> None:
     """Every file of ``order``, in this order: versions of one body stand together and cost little."""
-    with target.open("xb") as file, _Packer(file) as packer:
+    with _private(target) as file, _Packer(file) as packer:
         with tarfile.open(fileobj=packer, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
             for name in order:
                 entry = tarfile.TarInfo(f"{top}/{name}")
@@ -38,6 +39,11 @@ def pack_tar(folder: Path, target: Path, top: str, order: Iterable[str]) -> None
                 with (folder / name).open("rb") as source:
                     archive.addfile(entry, source)
         packer.finish()
+
+
+def _private(target: Path) -> IO[bytes]:
+    """A new file that only its owner reads, as the folder of a bundle is only its owner's."""
+    return os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
 
 class _Packer(io.RawIOBase):

@@ -196,6 +196,8 @@ def build(
         raise UsageError(f"{how!r} is no form of a bundle", f"use one of {', '.join(FORMS)}")
     if out.exists():
         raise UsageError(f"{out} exists", "name a new folder or file: nothing is overwritten")
+    if not out.parent.is_dir():
+        raise UsageError(f"there is no folder {out.parent}", f"make it, or name another place for {out.name}")
     for text in (wish.organisation, wish.recipient, *wish.controls, *wish.scopes):
         if len(text) > TEXT_LIMIT or not text.isprintable():
             raise UsageError(

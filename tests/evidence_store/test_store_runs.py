@@ -15,6 +15,7 @@ import pytest
 
 from evidence_store import layout, pack
 from evidence_store.errors import LockedError, StoreError, TamperedError, UsageError
+from evidence_store.fs import Disk
 from evidence_store.keys import FileSigner
 from evidence_store.log import frames
 from evidence_store.store import Store
@@ -320,3 +321,38 @@ def test_the_command_line_gives_0_4_and_2(sealed: Path, signer: FileSigner, caps
         check=False,
     )
     assert done.returncode == 4
+
+
+@pytest.mark.parametrize("end", ["closed", "aborted", "left open", "refused"])
+def test_what_an_open_run_derives_goes_when_the_run_ends(
+    ram: Path, signer: FileSigner, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.create(ram / "s", origin=ORIGIN, signer=signer) as store:
+        run = store.begin({}, b"{}")
+        folder = run.rows()
+        assert run.rows() == folder == ram / "s" / "spool" / "00000001.rows"
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "000000.rows").write_bytes(b"a person")
+        busy = verify_store(ram / "s", key=signer.keyid)
+        assert busy.ok, busy.problems
+        (folder / "odd").write_bytes(b"?")
+        assert [p.path for p in verify_store(ram / "s", key=signer.keyid).problems] == ["spool/00000001.rows/odd"]
+        if end == "refused":
+
+            def refuse(self: Disk, path: Path) -> None:
+                raise StoreError("the disk refuses", "x")
+
+            monkeypatch.setattr(Disk, "remove_folder", refuse)
+        if end in ("closed", "refused"):
+            run.close([], {})
+        if end == "aborted":
+            run.abort("x")
+        if end != "left open":
+            with pytest.raises(UsageError, match="is over"):
+                run.rows()
+            assert folder.exists() is (end == "refused")
+    monkeypatch.undo()
+    assert folder.exists() is (end == "refused")
+    Store.open(ram / "s", signer=signer).close()
+    assert list((ram / "s" / "spool").iterdir()) == []
+    assert verify_store(ram / "s", key=signer.keyid).ok
