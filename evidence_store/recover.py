@@ -69,6 +69,7 @@ def _settle_log(log: LogWriter) -> None:
         raise TamperedError(layout.ENTRIES, f"{abs(beyond)} leaves stand between it and the newest checkpoint")
     if history.torn:
         log.disk.truncate(log.root / layout.ENTRIES, history.end)
+        # No crash can show it: what was torn and comes back is cut again, and the next leaf is synced with the cut.
         log.disk.sync_file(log.root / layout.ENTRIES)
         history.torn = 0
     if beyond:
@@ -99,7 +100,10 @@ def _adopt(log: LogWriter, run: RunInfo) -> None:
         promised = leaf.statement.subject.get(file)
         if file != layout.STATEMENT and seal.file_digest(log.root, f"{name}/{file}") != promised:
             raise TamperedError(f"{name}/{file}", "is not what its statement says")
+        # No crash can show it: sealing synced all of it before it gave the folder this name. A person who put the
+        # folder back from a copy did not.
         log.disk.sync_file(log.root / name / file)
+    # No crash can show it: as above.
     log.disk.sync_folder(log.root / name)
     log.commit(leaf.data)
 
@@ -127,7 +131,6 @@ def _mend_pack(log: LogWriter, objects: Objects, name: str) -> set[str]:
     path = log.root / name
     if not path.exists():
         log.disk.create(path, b"")
-        log.disk.sync_folder(path.parent)
     held: set[str] = set()
     end = 0
     with open_file(log.root, name) as file:
@@ -148,7 +151,6 @@ def _mend_lines(log: LogWriter, name: str, kept: Callable[[str], bool]) -> int:
     path = log.root / name
     if not path.exists():
         log.disk.create(path, b"")
-        log.disk.sync_folder(path.parent)
     end = lost = 0
     with open_file(log.root, name) as file:
         for number, (line, whole) in enumerate(raw(file)):

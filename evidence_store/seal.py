@@ -61,6 +61,7 @@ def seal_run(
     disk.sync_folder(folder)
     disk.rename(folder, root / layout.run_name(number))
     disk.sync_folder(root / layout.RUNS)
+    # No crash can show it: should the old name come back beside the new one, the next opening removes it.
     disk.sync_folder(root / layout.SPOOL)
     log.commit(leaf)
     disk.unlink(root / layout.spool_lines_name(number))

@@ -8,6 +8,7 @@ torn or zeroed, names that were not synced are lost, kept or mixed.
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import itertools
 import os
@@ -35,6 +36,7 @@ from evidence_store.verify import verify_store
 ORIGIN = "evidence.acme.example/prod"
 
 
+PROJECT = f"{Path(layout.__file__).parents[1]}{os.sep}"
 EXTRA = int(os.environ.get("CRASH_VARIANTS", "8"))
 """Random states for each operation, beside seven chosen ones: data of each file and each name on their own."""
 
@@ -49,8 +51,17 @@ class QuickDisk(Disk):
         pass
 
 
+def stack() -> frozenset[tuple[str, int]]:
+    """File and line of every call in the project that led here."""
+    frame, found = sys._getframe(1), set()
+    while frame is not None:
+        found.add((frame.f_code.co_filename.removeprefix(PROJECT), frame.f_lineno))
+        frame = frame.f_back  # type: ignore[assignment]
+    return frozenset(found)
+
+
 class TracedDisk(QuickDisk):
-    """Writes down every operation."""
+    """Writes down every operation, and of a sync who asked for it."""
 
     def __init__(self) -> None:
         self.trace: list[tuple[Any, ...]] = []
@@ -69,14 +80,14 @@ class TracedDisk(QuickDisk):
         self.trace.append(("write", path, data))
 
     def sync(self, handle: int, path: Path) -> None:
-        self.trace.append(("sync", path))
+        self.trace.append(("sync", path, stack()))
 
     def truncate(self, path: Path, size: int) -> None:
         super().truncate(path, size)
         self.trace.append(("truncate", path, size))
 
     def sync_folder(self, path: Path) -> None:
-        self.trace.append(("sync_folder", path))
+        self.trace.append(("sync_folder", path, stack()))
 
     def rename(self, old: Path, new: Path) -> None:
         super().rename(old, new)
@@ -241,6 +252,7 @@ def session(path: Path, signer: FileSigner) -> tuple[list[tuple[Any, ...]], list
             run = store.begin({"scheduledFor": "2026-02-01T02:00:00Z"}, b'{"plan":%d}' % number)
             runs[number] = "open"
             promise()
+            run.rows()
             for body in (b"shared", b"own %d" % number):
                 run.add_reply({"op": "x", "sha256": run.add_object(body)})
                 replies[number] = replies.get(number, 0) + 1
@@ -362,6 +374,97 @@ def test_a_power_cut_during_recovery_loses_nothing_either(
             shutil.rmtree(again)
             double += 1
     assert double > 200
+
+
+def check_created(path: Path, signer: FileSigner, acknowledged: bool) -> bool:
+    """No store stands there and one can be made, or a whole one does; whether it does.
+
+    Raises:
+        AssertionError: neither.
+    """
+    there = path.exists()
+    assert there or not acknowledged, "a store that was acknowledged is gone"
+    try:
+        if there:
+            Store.open(path, signer=signer, disk=QuickDisk()).close()
+        else:
+            Store.create(path, origin=ORIGIN, signer=signer, disk=QuickDisk()).close()
+    except StoreError as error:
+        raise AssertionError(f"is neither a store nor free for one: {error}") from error
+    found = verify_store(path, key=signer.keyid)
+    assert found.ok, found.problems
+    assert found.leaves == 1
+    return there
+
+
+def creation(path: Path, signer: FileSigner) -> list[tuple[Any, ...]]:
+    disk = TracedDisk()
+    Store.create(path, origin=ORIGIN, signer=signer, disk=disk).close()
+    return disk.trace
+
+
+def test_a_power_cut_while_a_store_is_made_leaves_a_whole_one_or_none(ram: Path, signer: FileSigner) -> None:
+    (ram / "live").mkdir()
+    model = Model(ram / "live")
+    trace = creation(ram / "live" / "store", signer)
+    told = {True: 0, False: 0}
+    for done, variant, build in crash_states(model, trace, ram, random.Random(8)):
+        try:
+            told[check_created(build / "store", signer, done == len(trace))] += 1
+        except AssertionError as error:
+            raise AssertionError(
+                f"after {done} operations ({trace[done - 1][:2]}), variant {variant}: {error}"
+            ) from error
+    assert min(told.values()) > 20, told
+
+
+def rebased(operation: tuple[Any, ...], old: Path, new: Path) -> tuple[Any, ...]:
+    """The same operation in another folder."""
+    return tuple(new / part.relative_to(old) if isinstance(part, Path) else part for part in operation)
+
+
+def killed(base: Model, trace: list[tuple[Any, ...]], folder: Path) -> Iterator[tuple[int, Path]]:
+    """What a process that is killed after each operation leaves to the next: all it wrote, and perhaps not on disk."""
+    for done in range(len(trace) + 1):
+        if done:
+            base.apply(trace[done - 1])
+        build = folder / "killed"
+        base.settle(build, kept, kept)
+        yield done, build
+        shutil.rmtree(build)
+
+
+def recovery(build: Path, signer: FileSigner) -> tuple[list[tuple[Any, ...]], Promise]:
+    """What the next opening does, and what it then promises."""
+    disk = TracedDisk()
+    with Store.open(build / "store", signer=signer, disk=disk) as store:
+        runs = {run.number: run.state for run in store.runs() if run.kept}
+        replies = {number: len(list(store.run(number).replies())) for number in runs}
+        return disk.trace, Promise(len(disk.trace), dict(runs), replies, store.size, store.checkpoint)
+
+
+def test_a_power_cut_after_a_process_was_killed_and_the_store_opened_again(
+    start: Path, model: Model, signer: FileSigner, ram: Path
+) -> None:
+    """What the dead process wrote may be readable and not on disk: what recovery signs must not outlive it."""
+    trace, promises = session(start, signer)
+    dice, states = random.Random(9), 0
+    for done, build in killed(model, trace, ram):
+        second, (mended, after) = copy.deepcopy(model), recovery(build, signer)
+        for step, operation in enumerate(mended, 1):
+            second.apply(rebased(operation, build, model.base))
+            if step < len(mended) and dice.random() > 0.1:
+                continue
+            data, names = dice.choice(list(choices(dice)))
+            second.settle(ram / "again", data, names)
+            try:
+                promised = after if step == len(mended) else promised_by(promises, done)
+                check_promises(ram / "again/store", signer, promised)
+            except AssertionError as error:
+                raise AssertionError(f"killed after {done} operations, {step} of recovery: {error}") from error
+            shutil.rmtree(ram / "again")
+            states += 1
+    assert states > 200, states
 
 
 @pytest.mark.parametrize(
@@ -607,6 +710,24 @@ def test_an_open_run_whose_spool_is_gone_is_recorded(start: Path, signer: FileSi
         with pytest.raises(StoreError, match="nothing sealed"):
             store.run(1)
     assert verify_store(start, key=signer.keyid).ok
+
+
+def test_a_power_cut_while_files_of_the_spool_that_somebody_removed_are_made_anew(
+    start: Path, signer: FileSigner, ram: Path
+) -> None:
+    interrupted(start, signer)
+    (start / layout.spool_name(1) / layout.PACK).unlink()
+    (start / layout.spool_lines_name(1)).unlink()
+    model, disk = Model(start.parent), TracedDisk()
+    with Store.open(start, signer=signer, disk=disk) as store:
+        last = store.checkpoint
+    for done, variant, build in crash_states(model, disk.trace, ram, random.Random(12)):
+        Store.open(build / "store", signer=signer, disk=QuickDisk()).close()
+        found = verify_store(build / "store", key=signer.keyid)
+        assert found.ok, (done, variant, found.problems)
+        assert (build / "store" / layout.note_name(3)).read_bytes() == last or done < len(disk.trace)
+        with Store.open(build / "store") as store:
+            assert [run.state for run in store.runs()] == ["aborted"]
 
 
 def test_recovery_refuses_what_no_crash_leaves(start: Path, signer: FileSigner, other_signer: FileSigner) -> None:
