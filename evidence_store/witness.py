@@ -32,6 +32,8 @@ REFUSED_LIMIT = 256
 """Refused requests that are kept as evidence."""
 IDLE_S = 10
 WITNESS_JSON = "WITNESS.json"
+STATE_LIMIT = 1 << 20
+LOST = "put it back as it was; if it is gone, the witness must take a new key and a new name"
 SIZE_TYPE = "text/x.tlog.size"
 
 Logs = Mapping[str, tuple[PublicKey, ...]]
@@ -118,7 +120,8 @@ class WitnessServer:
             disk: the file system to write through.
 
         Raises:
-            UsageError: the state is missing, exists although it should be new, or is that of another witness.
+            UsageError: the state or a part of it is missing, it exists although it should be new, or it is that of
+                another witness.
             LockedError: another process uses it.
         """
         self._folder, self._witness, self._signer, self._logs = folder.absolute(), witness, signer, logs
@@ -126,21 +129,13 @@ class WitnessServer:
         if any(key.raw == witness.key.raw for keys in logs.values() for key in keys):
             raise UsageError("the witness would sign with the key of a log", "give it a key of its own")
         self._lock = threading.Lock()
-        identity = dump({"witness": witness.verifier_key()}) + b"\n"
         if create:
-            if (self._folder / WITNESS_JSON).exists():
-                raise UsageError(f"{folder} holds the state of a witness", "start it without --init")
-            if not self._folder.exists():
-                self._disk.mkdir(self._folder)
-            self._disk.create(self._folder / WITNESS_JSON, identity)
-            self._disk.sync_folder(self._folder)
+            self._begin()
         elif not (self._folder / WITNESS_JSON).is_file():
             raise UsageError(
                 f"{folder} holds no state of a witness",
                 "start a new witness with --init; one that lost its state must take a new key and a new name",
             )
-        if load(read_file(self._folder, WITNESS_JSON, 4096).strip()).get("witness") != witness.verifier_key():
-            raise UsageError(f"{folder} is the state of another witness", "name the state and the key that belong")
         with disk_errors(self._folder / "lock"):
             self._held = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -148,6 +143,49 @@ class WitnessServer:
         except BlockingIOError as error:
             os.close(self._held)
             raise LockedError(f"another process uses {folder}", "stop it first") from error
+        try:
+            self._signed = self._known()
+        except BaseException:  # the lock goes back whatever happened; raised on
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        """A state in which nothing was seen."""
+        if (self._folder / WITNESS_JSON).exists():
+            raise UsageError(f"{self._folder} holds the state of a witness", "start it without --init")
+        if not self._folder.exists():
+            self._disk.mkdir(self._folder)
+        self._disk.sync_folder(self._folder.parent)
+        self._write(WITNESS_JSON, self._identity(()))
+
+    def _identity(self, origins: Iterable[str]) -> bytes:
+        """Whose state it is, and of which logs it has signed a head."""
+        return dump({"witness": self._witness.verifier_key(), "signed": sorted(origins)}) + b"\n"
+
+    def _known(self) -> frozenset[str]:
+        """The logs of which a head was signed.
+
+        Raises:
+            UsageError: the state is that of another witness, or lacks the head of such a log.
+        """
+        try:
+            state = load(read_file(self._folder, WITNESS_JSON, STATE_LIMIT).strip())
+            signed = frozenset(map(str, state.get("signed", ())))
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{self._folder / WITNESS_JSON} is not what was written", LOST) from error
+        if state.get("witness") != self._witness.verifier_key():
+            raise UsageError(
+                f"{self._folder} is the state of another witness", "name the state and the key that belong"
+            )
+        held = {origin for origin in self._logs if (self._folder / _state_name(origin)).exists()}
+        if lost := sorted((signed & self._logs.keys()) - held):
+            name = self._folder / _state_name(lost[0])
+            raise UsageError(f"{name} is missing, the head of {lost[0]} that this witness has signed", LOST)
+        if "signed" not in state and held:
+            # An earlier release made this state without the list: what it holds heads of is what it has signed.
+            self._write(WITNESS_JSON, self._identity(held))
+            return frozenset(held)
+        return signed
 
     def close(self) -> None:
         """Release the state."""
@@ -164,12 +202,14 @@ class WitnessServer:
             origin, head = self._opened(note)
             with self._lock:
                 self._check(origin, head, old, proof)
-                self._remember(origin, note)
+                self._write(_state_name(origin), note)
+                self._learn(origin)
                 line = self._witness.cosign(head.text, self._signer, self._clock())
             return Answer(200, line)
         except RefusedError as refusal:
             if refusal.evidence:
-                self._keep(body)
+                with self._lock:
+                    self._keep(body)
             return refusal.answer
 
     def _opened(self, note: bytes) -> tuple[str, Head]:
@@ -205,6 +245,8 @@ class WitnessServer:
     def _last(self, origin: str) -> Head | None:
         name = _state_name(origin)
         if not (self._folder / name).exists():
+            if origin in self._signed:
+                raise VerificationError(f"{self._folder / name} is missing", LOST)
             return None
         text, lines = split_note(read_file(self._folder, name, REQUEST_LIMIT))
         head = Head.parse(text)
@@ -212,19 +254,26 @@ class WitnessServer:
             raise VerificationError(f"{self._folder / name} is not what was written", "restore it; sign nothing before")
         return head
 
-    def _remember(self, origin: str, note: bytes) -> None:
-        path, draft = self._folder / _state_name(origin), self._folder / "draft"
+    def _learn(self, origin: str) -> None:
+        """A head of this log may be signed: from now on nothing is, should its file be missing."""
+        if origin not in self._signed:
+            self._write(WITNESS_JSON, self._identity(self._signed | {origin}))
+            self._signed |= {origin}
+
+    def _write(self, name: str, data: bytes) -> None:
+        """A file of the state has this content, before and after a power cut."""
+        draft = self._folder / "draft"
         if draft.exists():
             self._disk.unlink(draft)
-        self._disk.create(draft, note)
-        self._disk.rename(draft, path)
+        self._disk.create(draft, data)
+        self._disk.rename(draft, self._folder / name)
         self._disk.sync_folder(self._folder)
 
     def _keep(self, body: bytes) -> None:
         """A signed head that contradicts an earlier one is evidence against the log's owner."""
         path = self._folder / f"refused-{hashlib.sha256(body).hexdigest()[:16]}.txt"
         if not path.exists() and len(list(self._folder.glob("refused-*.txt"))) < REFUSED_LIMIT:
-            self._disk.create(path, body)
+            self._write(path.name, body)
 
     def listen(self, host: str, port: int) -> ThreadingHTTPServer:
         """An HTTP server over this witness; ``serve_forever`` starts it."""
