@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import subprocess
@@ -237,8 +238,11 @@ def _git(folder: Path, *arguments: str) -> str:
         ) from error
     if done.returncode:
         text = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        # What went wrong stands before the first empty line; after it, git gives advice.
+        told = [line for line in itertools.takewhile(str.strip, text) if not line.startswith(("hint:", "To "))]
+        why = "; ".join(line.strip() for line in told) or "without a word"
         raise AnchorError(
-            f"git {arguments[0]} failed: {text[-1][:200] if text else 'without a word'}",
+            f"git {arguments[0]} failed: {why[:300]}",
             "nothing is lost: check that git push to this remote works for this user, and that user.name is set",
         )
     return done.stdout.decode("utf-8", "replace")

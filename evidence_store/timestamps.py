@@ -29,6 +29,10 @@ from evidence_store.store import Store
 from evidence_store.tokens import CHAIN_LIMIT, TOKEN_LIMIT, token_digests
 
 GENERATED = re.compile(r"^Time stamp: (\w{3} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4}) GMT$", re.MULTILINE)
+UNTRUSTED = "certificate verify error"
+"""What OpenSSL says of a signer whose chain it does not accept."""
+VERIFY_ERROR = re.compile(r'data: "Verify error: ?([^"]*)"')
+REASON = re.compile(r'reason: "([^"]*)"')
 CMS_VERSION, SIGNER_VERSION = 3, 1
 BACKLOG = 8
 """Checkpoints one authority is asked for at a time: public ones want no bursts."""
@@ -233,7 +237,7 @@ def _nonce(reply: bytes) -> int | None:
 
 def _openssl(reply: bytes, data: bytes, roots: bytes, chain: bytes, reason: Exception) -> Stamp:
     """Ask ``openssl``: the library is stricter than some authorities' encoding."""
-    refused = VerificationError(f"the time stamp does not verify ({reason})", "ask the authority again")
+    refused = VerificationError(f"the time stamp does not verify ({_in_words(reason)})", _next_step(reason))
     text = _run_openssl(["-reply", "-text"], {"in": reply})
     moment = GENERATED.search(text or "")
     if moment is None:
@@ -246,6 +250,23 @@ def _openssl(reply: bytes, data: bytes, roots: bytes, chain: bytes, reason: Exce
     if _run_openssl(arguments, {"in": reply, "data": data, "CAfile": roots, **untrusted}) is None:
         raise refused from reason
     return Stamp(when, "openssl")
+
+
+def _in_words(reason: Exception) -> str:
+    """What the library said, without the insides of OpenSSL."""
+    text = str(reason)
+    if UNTRUSTED in text:
+        why = VERIFY_ERROR.search(text)
+        return "its chain does not hold under the roots that were given" + (f": {why[1]}" if why else "")
+    if "ErrorStack" in text:
+        return ", ".join(dict.fromkeys(REASON.findall(text))) or "OpenSSL refuses it"
+    if "ParseError" in text:
+        return "it is no time-stamp reply that can be read"
+    return "it is over other bytes" if text == "Mismatch between messages" else text
+
+
+def _next_step(reason: Exception) -> str:
+    return "give the root of the authority that made it" if UNTRUSTED in str(reason) else "ask the authority again"
 
 
 def _imprint_of(text: str) -> bytes | None:

@@ -476,3 +476,24 @@ def test_a_status_that_is_not_verified_says_why(office: Office) -> None:
     assert "seal: NOT VERIFIED" in said.out
     assert said.err.startswith("problem: runs/00000001/note.txt: ")
     assert said.err.endswith("; affidavit verify shows everything that is wrong\n")
+
+
+def test_roots_that_hold_no_certificate_are_wrong_usage(office: Office) -> None:
+    assert office.run(*LOGS).code in (0, 1)
+    shown = ("report", "--store", str(office.store), "--key", office.fingerprint)
+    for command in (("verify", str(office.store)), shown):
+        said = affidavit(*command, "--tsa-roots", str(office.config))
+        assert two_lines(said)
+        assert said.code == 2
+        assert said.err.startswith(f"error: {office.config} holds no PEM certificate\n")
+
+
+def test_a_short_passphrase_is_warned_of(tmp_path: Path) -> None:
+    for secret, warned in (("pw", True), ("seven77", True), ("eight888", False)):
+        (tmp_path / "secret").touch(mode=0o600)
+        (tmp_path / "secret").write_text(secret)
+        said = affidavit("key", "new", str(tmp_path / secret), "--secret", f"file:{tmp_path / 'secret'}")
+        assert said.code == 0, said.err
+        assert said.out.startswith("key fingerprint ")
+        assert (f"warning: the passphrase has {len(secret)} characters" in said.err) is warned
+        assert secret not in said.err.replace(str(tmp_path / secret), "")

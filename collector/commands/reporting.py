@@ -28,6 +28,7 @@ def report(arguments: Arguments) -> int:
     from collector.report import from_run, json_, page, terminal
     from collector.sealing import outside
     from collector.signing import signer
+    from evidence_store.revocation import checked_roots
     from evidence_store.store import Store
     from evidence_store.verify import verify_store
 
@@ -36,7 +37,9 @@ def report(arguments: Arguments) -> int:
     between = period(arguments.start, arguments.end) if arguments.start else None
     at = _at(arguments.as_of)
     path, key, witnesses = arguments.store, arguments.key, arguments.witness
-    roots = content(arguments.tsa_roots, "a file of PEM certificates") if arguments.tsa_roots else None
+    roots = None
+    if arguments.tsa_roots:
+        roots = checked_roots(content(arguments.tsa_roots, "a file of PEM certificates"), arguments.tsa_roots)
     if path is None:
         config = configured(arguments.config)
         path = stored(config)

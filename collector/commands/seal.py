@@ -17,14 +17,21 @@ if TYPE_CHECKING:
     from evidence_store.keys import PublicKey
 
 Arguments = argparse.Namespace
+LEAST_PASSPHRASE = 8
+"""Characters below which a person is warned; scrypt makes each guess slow, not impossible."""
 
 
 def key_new(arguments: Arguments) -> int:
     """A new key in a file; its fingerprint is printed."""
     from evidence_store.keys import create_key_file
 
-    passphrase = SecretRef.parse(arguments.secret).resolve(Path()).reveal().encode()
-    print(f"key fingerprint {create_key_file(arguments.file, passphrase)}")
+    passphrase = SecretRef.parse(arguments.secret).resolve(Path()).reveal()
+    if len(passphrase) < LEAST_PASSPHRASE:
+        say(
+            f"warning: the passphrase has {len(passphrase)} characters; whoever copies the key file can guess it: use "
+            f"{LEAST_PASSPHRASE} or more, best a random one"
+        )
+    print(f"key fingerprint {create_key_file(arguments.file, passphrase.encode())}")
     say(f"wrote {arguments.file}; keep a copy of it and of its passphrase, each in another place")
     return 0
 

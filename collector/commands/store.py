@@ -19,8 +19,13 @@ NOT_VERIFIED = 4
 def store_check(arguments: Arguments) -> int:
     """Check structure, log and lines of a store; with ``--read-data`` every body, or a part of them, too."""
     from evidence_store.__main__ import in_words
+    from evidence_store.bundles.source import is_bundle
     from evidence_store.verify import verify_store
 
+    if is_bundle(arguments.store) and (arguments.store.is_dir() or arguments.store.suffix in (".zip", ".zst")):
+        raise ConfigError(
+            f"{arguments.store} is a bundle, not a store", f"affidavit verify {arguments.store} --key FINGERPRINT"
+        )
     subset = _subset(arguments.subset) if arguments.subset else None
     found = verify_store(
         arguments.store, key=arguments.key, read_data=arguments.read_data or subset is not None, subset=subset

@@ -202,6 +202,15 @@ def test_a_place_that_is_not_there_loses_nothing(
         copy(store, Git(str(remote)))
 
 
+def test_a_remote_that_is_not_there_is_told_by_what_git_says_first(store: Store, tmp_path: Path) -> None:
+    """Its last lines are advice, and say nothing of what went wrong."""
+    with pytest.raises(AnchorError) as failed:
+        copy(store, Git(str(tmp_path / "none")))
+    assert failed.value.what.startswith(f"git ls-remote failed: fatal: '{tmp_path}/none' does not appear to be a git")
+    assert "\n" not in failed.value.what
+    assert "and the repository exists" not in failed.value.what
+
+
 def test_git_only_adds_commits_also_when_others_push(
     store: Store, remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -238,3 +239,22 @@ def test_wrong_chains_are_refused(ram: Path, signer: FileSigner) -> None:
             store.keep_cosignature(1, "../../up", b"x")
         with pytest.raises(UsageError, match="cannot be kept"):
             store.keep_cosignature(9, "00000000", b"x")
+
+
+def test_what_a_token_lacks_is_told_in_words(tmp_path: Path) -> None:
+    """Not as OpenSSL's stack of errors."""
+    tsa, other = Tsa(tmp_path / "tsa"), Tsa(tmp_path / "other")
+    with serving(tsa) as url:
+        reply = timestamps.ask(Authority("local", url, tsa.roots), b"data")
+    altered = reply[:-1] + bytes([reply[-1] ^ 1])
+    for given, data, roots, words, step in (
+        (reply, b"data", other.roots, "under the roots that were given: unable to get local issuer", "give the root"),
+        (reply, b"date", tsa.roots, "it is over other bytes", "ask the authority again"),
+        (b"junk", b"data", tsa.roots, "no time-stamp reply that can be read", "ask the authority again"),
+        (altered, b"data", tsa.roots, "signature failure", "ask the authority again"),
+    ):
+        with pytest.raises(VerificationError) as failed:
+            timestamps.check_token(given, data, roots)
+        assert words in failed.value.what
+        assert failed.value.next_step.startswith(step)
+        assert not re.search("ErrorStack|ParseError|code: |[.]c\"", failed.value.what)
