@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from evidence_store.bundles.source import is_bundle
 from evidence_store.bundles.verify import verify_bundle
 from evidence_store.cosignature import Witness
 from evidence_store.disclose import check_with_note
 from evidence_store.errors import StoreError, UsageError
+from evidence_store.revocation import checked_roots
 from evidence_store.verify import CHAIN_ONLY, LINES_ONLY, Verification, verify_store
 
 NOT_VERIFIED = 4
@@ -85,8 +87,13 @@ def _verify(given: argparse.Namespace) -> Verification:
             witnesses=given.witness,
             against=given.against,
         )
-    if given.against or given.no_read_data or given.chain_only:
-        raise UsageError("a bundle is always read whole, and held against an earlier head", "use --since WORDS_OR_NOTE")
+    if given.against:
+        raise UsageError(
+            f"--against is for a store, and {given.store} is a bundle", "hold it against an earlier head with --since"
+        )
+    if given.no_read_data or given.chain_only:
+        option = "--chain-only" if given.chain_only else "--no-read-data"
+        raise UsageError(f"{option} is for a store, and {given.store} is a bundle", "leave it out: all of it is read")
     return verify_bundle(
         given.store,
         key=given.key,
@@ -113,7 +120,7 @@ def since_text(given: str | None) -> str | None:
 
 def in_words(found: Verification) -> str:
     """A verification for a person to read."""
-    text = [f"{name:<12} {value}" for name, value in found.facts.items()]
+    text = [f"{name:<12} {_told(value)}" for name, value in found.facts.items()]
     text += [f"problem: {problem}" for problem in found.problems]
     text += [f"warning: {warning}" for warning in found.warnings]
     text += [f"stamp: checkpoint {s['checkpointSize']} at {s['time']} by {s['authority']}" for s in found.stamps]
@@ -130,6 +137,14 @@ def in_words(found: Verification) -> str:
     return "\n".join(text)
 
 
+def _told(value: Any) -> str:
+    """A fact for people: ``5 complete, 0 aborted``, ``controls A.8.13, A.8.15``."""
+    if isinstance(value, Mapping):
+        named = ((name, part) for name, part in value.items() if part != [])
+        return ", ".join(f"{part} {name}" if isinstance(part, int) else f"{name} {_told(part)}" for name, part in named)
+    return ", ".join(map(_told, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+
+
 def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -141,7 +156,7 @@ def _read(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        return path.read_bytes()
+        return checked_roots(path.read_bytes(), path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "name a file of PEM certificates") from error
 

@@ -25,7 +25,7 @@ from evidence_store.fs import open_file, read_file
 from evidence_store.history import History, RunInfo, read_history
 from evidence_store.keychain import Attested
 from evidence_store.keys import fingerprint_of
-from evidence_store.log import GAP, REDACTION, RUN_OPEN
+from evidence_store.log import ANCHOR, GAP, REDACTION, RUN_OPEN, Leaf
 from evidence_store.objects import Objects
 from evidence_store.redaction import check_fields
 from evidence_store.run import PLAN_LIMIT, SealedRun, check_digest
@@ -45,7 +45,16 @@ PROBLEM_LIMIT = 1000
 """A store that is broken in more places is reported no further."""
 NO_ANCHOR = (
     "no outside anchor: nothing here shows that the log was not cut short or rewritten whole by the holder of its key; "
-    "compare with a checkpoint held elsewhere, or have checkpoints time-stamped"
+    "compare with a checkpoint held elsewhere; time stamps bound a rewriting, and show no cut"
+)
+OPEN_END = (
+    "nothing shown here says what came after the last leaf: what attests the rest still holds when a tail is cut off; "
+    "compare with a newer checkpoint held elsewhere"
+)
+UNLOGGED = "is not in the log"
+UNLOGGED_END = (
+    "is not in the log, where its run is open: a run that was interrupted while it was sealed is finished by opening "
+    "the store for writing; or else the log was cut"
 )
 CHAIN_ONLY = (
     "the chain only was checked: no line of a run was read, and no body; packs were not looked at, not even whether "
@@ -256,11 +265,11 @@ class _Check:
         files |= {f"{layout.run_name(run.number)}/{layout.SEED}" for run in runs.values() if layout.SEED in run.subject}
         folders = {*layout.FOLDERS, layout.ATTACHMENTS} | expected
         open_runs = [run.number for run in runs.values() if run.state == "open"]
+        half_sealed = {layout.run_name(number) for number in open_runs}
         if _being_written(self.root):
             # A run gets its name before its leaf is written.
-            named = {layout.run_name(number) for number in open_runs}
-            folders |= named
-            files |= {f"{run}/{file}" for run in named for file in (*layout.RUN_FILES, layout.SEED)}
+            folders |= half_sealed
+            files |= {f"{run}/{file}" for run in half_sealed for file in (*layout.RUN_FILES, layout.SEED)}
         spooled = False
         unknown: set[str] = set()
         for name, mode in listed:
@@ -271,7 +280,7 @@ class _Check:
                 spooled |= (spool := layout.SPOOL_FOLDER.fullmatch(name) is not None)
                 if layout.RUN_FOLDER.fullmatch(name) and name not in folders:
                     unknown.add(name)
-                    self.report(name, "is not in the log")
+                    self.report(name, UNLOGGED_END if name in half_sealed else UNLOGGED)
                 elif name not in folders and not spool:
                     unknown.add(name)
                     self.report(name, "is not part of a store")
@@ -446,17 +455,16 @@ class _Check:
             if end >= stamped and demanded.get("required") is True:
                 self.report(where, "no time stamp that was checked covers it, and the store's policy demands one")
             elif end >= stamped and roots is not None and "maxLagHours" in demanded and now() - run.closed_on > limit:
-                self.report(where, f"no time stamp covers it, and the store's policy demands one within {limit}")
+                what = f"no time stamp covers it, and the store's policy demands one within {lasting(limit)}"
+                self.report(where, what)
             if times and min(times) - run.closed_on > limit:
-                self.report(where, f"was stamped {min(times) - run.closed_on} after the time it claims")
+                self.report(where, f"was stamped {lasting(min(times) - run.closed_on)} after the time it claims")
             if times and run.closed_on - min(times) > CLOCK_SKEW:
-                self.report(where, f"claims a time {run.closed_on - min(times)} after the stamp that covers it")
+                late = lasting(run.closed_on - min(times))
+                self.report(where, f"claims a time {late} after the stamp that covers it")
             bare += [run.number] if end >= covered else []
-        if not covered:
-            self.warnings.append(NO_ANCHOR)
-        elif bare:
-            runs = f"run {bare[0]} is" if len(bare) == 1 else f"runs {bare[0]} to {bare[-1]} are"
-            self.warnings.append(f"{runs} covered by no outside anchor that was checked, and could be cut off unseen")
+        kept = max((copy["size"] for copy in copies), default=0)
+        self.warnings += unattested(covered, kept, history.leaves, bare)
         with self.noting(layout.CHECKPOINTS):
             check_freshness(self.root, history, stamps, cosignatures, CLOCK_SKEW, self.report)
 
@@ -521,6 +529,34 @@ class _Check:
             cosignatures,
             copies,
         )
+
+
+def unattested(covered: int, kept: int, leaves: Sequence[Leaf], bare: Sequence[int]) -> list[str]:
+    """What nobody outside has shown, in one line; nothing where a head that was kept elsewhere covers the end.
+
+    Args:
+        covered: size of the largest head that somebody outside attests, or holds.
+        kept: size of the largest head that somebody holds elsewhere: only that shows where the log ends.
+        leaves: of the log, or of the range that is shown.
+        bare: numbers of the runs that end at or after ``covered``.
+    """
+    if not covered:
+        return [NO_ANCHOR]
+    if kept > max((leaf.index for leaf in leaves if leaf.kind != ANCHOR), default=0):
+        return []
+    if not bare:
+        return [OPEN_END]
+    runs = f"run {bare[0]} is" if len(bare) == 1 else f"runs {bare[0]} to {bare[-1]} are"
+    return [f"{runs} covered by no outside anchor that was checked, and could be cut off unseen; {OPEN_END}"]
+
+
+def lasting(span: timedelta) -> str:
+    """A length of time for people, in its largest unit and the next: ``2 days 3 hours``."""
+    left = int(span.total_seconds())
+    counts = [(left // 86400, "day"), (left // 3600 % 24, "hour"), (left // 60 % 60, "minute"), (left % 60, "second")]
+    first = next((place for place, (count, _) in enumerate(counts) if count), 3)
+    told = [f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in counts[first : first + 2] if count]
+    return " ".join(told) or "less than a second"
 
 
 def timestamp_policy(policy: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,14 @@ LINE_LIMIT, CHUNK, ATTACHMENT_LIMIT = 16 << 20, 1 << 20, 64 << 20
 FILES_LIMIT, TOTAL_LIMIT, HELD_LIMIT, WITHHELD_LIMIT = 500_000, 64 << 30, 256 << 20, 10_000_000
 DEPTH_LIMIT = 254
 SKEW = timedelta(minutes=5)
+NO_ANCHOR = (
+    "no outside anchor: nothing here shows that the log was not cut short or rewritten whole by the holder of its key; "
+    "compare with a checkpoint held elsewhere; time stamps bound a rewriting, and show no cut"
+)
+OPEN_END = (
+    "nothing shown here says what came after the last leaf: what attests the rest still holds when a tail is cut off; "
+    "compare with a newer checkpoint held elsewhere"
+)
 
 
 class Fault(Exception):
@@ -327,6 +335,15 @@ def when(text):
     if not isinstance(text, str) or not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text, re.ASCII):
         raise ValueError("not a time in UTC")
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+
+
+def lasting(span):
+    """A length of time for people, in its largest unit and the next: 2 days 3 hours."""
+    left = int(span.total_seconds())
+    counts = [(left // 86400, "day"), (left // 3600 % 24, "hour"), (left // 60 % 60, "minute"), (left % 60, "second")]
+    first = next((place for place, (count, _) in enumerate(counts) if count), 3)
+    told = ["%d %s%s" % (count, unit, "" if count == 1 else "s") for count, unit in counts[first : first + 2] if count]
+    return " ".join(told) or "less than a second"
 
 
 def is_utf8(data):
@@ -800,9 +817,16 @@ def tar_entries(path, report):
         raise Usage("this Python does not read zstd: unpack it with 'zstd -d --long=27 -c FILE | tar -x'") from None
     import tarfile
 
-    top, count, total = None, 0, 0
-    most = min(TOTAL_LIMIT, (64 << 20) + 2000 * os.path.getsize(path))
-    try:
+    def guarded(iterator):
+        """Every way in which reading the archive can fail is a fault, for the loop and for who reads an entry."""
+        try:
+            yield from iterator
+        except (tarfile.TarError, zstd.ZstdError, EOFError, ValueError) as error:
+            raise Fault("is not a whole tar.zst (%s)" % error) from None
+
+    def members():
+        top, count, total = None, 0, 0
+        most = min(TOTAL_LIMIT, (64 << 20) + 2000 * os.path.getsize(path))
         with zstd.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
             for member in archive:
                 if member.isdir():
@@ -818,9 +842,9 @@ def tar_entries(path, report):
                 if count > FILES_LIMIT or total > most:
                     raise Fault("is too large")
                 file = archive.extractfile(member)
-                yield Entry(rest, member.size, lambda file=file: iter(lambda: file.read(CHUNK), b""))
-    except (tarfile.TarError, zstd.ZstdError, EOFError) as error:
-        raise Fault("is not a whole tar.zst (%s)" % error) from None
+                yield Entry(rest, member.size, lambda file=file: guarded(iter(lambda: file.read(CHUNK), b"")))
+
+    yield from guarded(members())
 
 
 # -------------------------------------------------------------------------------------------------------- the format
@@ -1625,11 +1649,19 @@ class Check:
         if self.keys is not None:
             for what in self.keys.problems(self.attested):
                 self.report("log/entries", what)
-        if not self.attested and self.since is None:
-            self.warnings.append(
-                "no outside anchor: nothing here shows that the log was not cut short or rewritten whole by the holder"
-                " of its key; compare with a checkpoint held elsewhere, or have checkpoints time-stamped"
-            )
+
+    def unattested(self, kept):
+        """What nobody outside has shown, in one line; kept is the size of the earlier head that was given and found."""
+        covered = max([kept] + [size for size, _ in self.attested])
+        bare = [number for number, (_, end) in sorted(self.runs.items()) if end is not None and end.index >= covered]
+        if not covered:
+            self.warnings.append(NO_ANCHOR)
+        elif kept <= max([leaf.index for leaf in self.leaves if leaf.kind != "anchor"] or [0]):
+            text = ""
+            if bare:
+                text = "run %d is" % bare[0] if len(bare) == 1 else "runs %d to %d are" % (bare[0], bare[-1])
+                text += " covered by no outside anchor that was checked, and could be cut off unseen; "
+            self.warnings.append(text + OPEN_END)
 
     def check_cosignatures(self):
         seen, strangers = set(), 0
@@ -1740,11 +1772,10 @@ class Check:
             if not times and demanded.get("required") is True:
                 self.report(where, "no time stamp that was checked covers it, and the log's policy demands one")
             if times and min(times) - ending.recorded_on > limit:
-                self.report(where, "was stamped %s after the time it claims" % (min(times) - ending.recorded_on))
+                self.report(where, "was stamped %s after the time it claims" % lasting(min(times) - ending.recorded_on))
             if times and ending.recorded_on - min(times) > SKEW:
-                self.report(
-                    where, "claims a time %s after the stamp that covers it" % (ending.recorded_on - min(times))
-                )
+                late = lasting(ending.recorded_on - min(times))
+                self.report(where, "claims a time %s after the stamp that covers it" % late)
 
     # 7. earlier heads
     def words(self):
@@ -1755,6 +1786,7 @@ class Check:
         return data.decode("ascii").split()
 
     def extends(self, words):
+        """The size of the earlier head that was given, where this log extends it; else 0, and a problem."""
         wanted = self.since
         if isinstance(wanted, list):
             places = {word[:4]: (number, word) for number, word in enumerate(words or [])}
@@ -1773,11 +1805,12 @@ class Check:
             text = head_text(self.origin, size, root)
             if wanted == text or wanted == head_digest(text):
                 self.facts["since"] = "extends the head of %d leaves" % size
-                return
+                return size
         self.report(
             "log/proof.json",
             "does not extend the earlier head: the log was rewritten, or the bundle has no proof from it",
         )
+        return 0
 
 
 def head_digest(text):
@@ -1814,8 +1847,7 @@ def verify(path, pin=None, roots=None, lag=24.0, since=None, witnesses=()):
     for step in (check.bag, check.log, check.check_seal, check.check_runs, check.check_stamps):
         step()
     words = check.words()
-    if since is not None:
-        check.extends(words)
+    check.unattested(0 if since is None else check.extends(words))
     trusted = False
     if pin is None:
         check.warnings.append("consistent, signer not authenticated: no key was given to verify with")
@@ -1872,6 +1904,17 @@ def read_since(text):
     return words
 
 
+def in_words(name, value):
+    """The lines that tell a fact to people."""
+    if name == "period":
+        return ["%(from)s to %(to)s" % value]
+    if name == "selection":
+        return ["%s %s" % (kind, ", ".join(map(str, value[kind]))) for kind in ("controls", "scopes") if value[kind]]
+    if isinstance(value, dict):
+        return [", ".join("%s %s" % (count, what) for what, count in value.items())]
+    return value if isinstance(value, list) else [value]
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="verify.py", description="Check a bundle of sealed evidence.")
     parser.add_argument("bundle", metavar="BUNDLE")
@@ -1907,7 +1950,8 @@ def main(arguments=None):
         print(json.dumps(found, indent=2))
         return 0 if found["ok"] else 4
     for name, value in found["facts"].items():
-        print("%-12s %s" % (name, value))
+        for line in in_words(name, value):
+            print("%-12s %s" % (name, line))
     for problem in found["problems"]:
         print("problem: %(path)s: %(what)s" % problem)
     for warning in found["warnings"]:

@@ -118,9 +118,15 @@ class BundleRun:
         return (number for number, line in enumerate(found) if bundle_lines.is_withheld(line))
 
     def _lines(self, stream: str) -> Iterator[dict[str, Any]]:
-        for number, line in enumerate(self._files.lines(form.run_file(self.number, stream))):
-            if not bundle_lines.is_withheld(line):
-                yield lines.parse(number, line)
+        name = form.run_file(self.number, stream)
+        for number, line in enumerate(self._files.lines(name)):
+            if bundle_lines.is_withheld(line):
+                continue
+            try:
+                parsed = lines.parse(number, line)
+            except ValueError as error:
+                raise TamperedError(name, f"line {number} changed since it was verified ({error})") from error
+            yield parsed
 
 
 class Bundle:

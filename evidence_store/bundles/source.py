@@ -340,10 +340,8 @@ class _Tar:
         self._size = os.fstat(file.fileno()).st_size
 
     def entries(self, report: Report) -> Iterator[Entry]:
-        try:
+        with _tar_errors():
             yield from self._entries(report)
-        except (zstd.ZstdError, ValueError, OSError) as error:
-            raise TamperedError(WHOLE, f"is not a whole tar.zst ({error})") from error
 
     def _entries(self, report: Report) -> Iterator[Entry]:
         self._file.seek(0)
@@ -370,6 +368,15 @@ class _Tar:
                 raise ValueError("bytes after its end")
 
 
+@contextmanager
+def _tar_errors() -> Iterator[None]:
+    """Every way in which reading the archive can fail is one error, for the loop over it and for who reads an entry."""
+    try:
+        yield
+    except (zstd.ZstdError, EOFError, ValueError, OSError) as error:
+        raise TamperedError(WHOLE, f"is not a whole tar.zst ({error})") from error
+
+
 class _Part:
     """The bytes of one tar entry; what nobody reads is passed over."""
 
@@ -379,9 +386,10 @@ class _Part:
 
     def chunks(self) -> Iterator[bytes]:
         while self._left:
-            data = self._stream.some(min(CHUNK, self._left))
-            if not data:
-                raise ValueError("cut short")
+            with _tar_errors():
+                data = self._stream.some(min(CHUNK, self._left))
+                if not data:
+                    raise ValueError("cut short")
             self._left -= len(data)
             yield data
 
@@ -475,12 +483,13 @@ class Files:
     """A verified bundle open for reading any file; a ``tar.zst`` is unpacked into one nameless temporary file."""
 
     def __init__(self, path: Path, limits: Limits | None = None) -> None:
-        self._stack = ExitStack()
-        source = self._stack.enter_context(open_source(path, limits or Limits()))
         self._chunks: dict[str, Callable[[], Iterator[bytes]]] = {}
-        spool = self._stack.enter_context(TemporaryFile()) if isinstance(source, _Tar) else None  # noqa: SIM115
-        for entry in source.entries(lambda where, what: None):
-            self._chunks[entry.name] = entry.chunks if spool is None else _kept(spool, entry)
+        with ExitStack() as stack:
+            source = stack.enter_context(open_source(path, limits or Limits()))
+            spool = stack.enter_context(TemporaryFile()) if isinstance(source, _Tar) else None
+            for entry in source.entries(lambda where, what: None):
+                self._chunks[entry.name] = entry.chunks if spool is None else _kept(spool, entry)
+            self._stack = stack.pop_all()
 
     def __contains__(self, name: str) -> bool:
         return name in self._chunks

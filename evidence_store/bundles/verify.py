@@ -22,7 +22,15 @@ from evidence_store.keys import fingerprint_of
 from evidence_store.log import GAP
 from evidence_store.note import Checkpoint
 from evidence_store.spelling import stamp, unstamp
-from evidence_store.verify import CLOCK_SKEW, LAG_LIMIT_H, NO_ANCHOR, NO_KEY, Verification, timestamp_policy
+from evidence_store.verify import (
+    CLOCK_SKEW,
+    LAG_LIMIT_H,
+    NO_KEY,
+    Verification,
+    lasting,
+    timestamp_policy,
+    unattested,
+)  # fmt: skip
 
 
 def verify_bundle(
@@ -91,10 +99,11 @@ def _examined(
     check_log(check)
     check_seal(check)
     check_runs(check)
-    attested = _outsiders(check, roots, lag, witnesses, since is not None)
-    trusted = _pinned(check, pinned, attested)
+    attested = _outsiders(check, roots, lag, witnesses)
     if since is not None:
         _extends(check, since)
+    _unattested(check, attested)
+    trusted = _pinned(check, pinned, attested)
     return _outcome(check, trusted), check.found
 
 
@@ -103,7 +112,7 @@ def _since(text: str) -> bytes | Checkpoint:
 
 
 def _outsiders(
-    check: Check, roots: bytes | None, limit: timedelta, witnesses: Sequence[Witness], since: bool
+    check: Check, roots: bytes | None, limit: timedelta, witnesses: Sequence[Witness]
 ) -> Sequence[tuple[int, datetime]]:
     """What outsiders attest holds, and runs were stamped in time; what was seen outside, and when, is returned."""
     if not check.found.leaves:
@@ -116,9 +125,16 @@ def _outsiders(
     if check.chain is not None:
         for what in check.chain.discounted(outside.attested):
             check.report("log/entries", what)
-    if not outside.attested and not since:
-        check.warnings.append(NO_ANCHOR)
     return outside.attested
+
+
+def _unattested(check: Check, attested: Sequence[tuple[int, datetime]]) -> None:
+    """Say what nobody outside has shown; an earlier head that was given covers what came before it, and no more."""
+    kept = check.since or 0
+    covered = max((kept, *(size for size, _ in attested)))
+    runs = check.found.runs.values()
+    bare = [run.number for run in runs if run.ending is not None and run.ending.index >= covered]
+    check.warnings += unattested(covered, kept, check.found.leaves, bare)
 
 
 def _lag(check: Check, limit: timedelta) -> None:
@@ -136,9 +152,9 @@ def _lag(check: Check, limit: timedelta) -> None:
         if not times and demanded.get("required") is True:
             check.report(where, "no time stamp that was checked covers it, and the log's policy demands one")
         if times and min(times) - closed > limit:
-            check.report(where, f"was stamped {min(times) - closed} after the time it claims")
+            check.report(where, f"was stamped {lasting(min(times) - closed)} after the time it claims")
         if times and closed - min(times) > CLOCK_SKEW:
-            check.report(where, f"claims a time {closed - min(times)} after the stamp that covers it")
+            check.report(where, f"claims a time {lasting(closed - min(times))} after the stamp that covers it")
 
 
 def _extends(check: Check, wanted: bytes | Checkpoint) -> None:

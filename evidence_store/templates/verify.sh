@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks a bundle, unpacked in a folder, with coreutils, awk, sed and openssl: every file, every list, the seal, its time stamp.
-# It does not rebuild the log's tree nor look at runs: verify.py does. Exit code: 0 verified, 4 not verified, 2 wrong usage.
+# Checks a bundle, unpacked in a folder, with coreutils, sed, grep and openssl: every file, every list, the seal, time stamps, and
+# transitions from an older key. It does not rebuild the log's tree nor look at runs: verify.py does. Exit code: 0 verified, 4 not verified, 2 wrong usage.
 # usage: sh verify/verify.sh [--key FINGERPRINT] [--tsa-roots PEM] [FOLDER]
 set -u
 LC_ALL=C
@@ -67,8 +67,8 @@ if [ -f keys/signer.pem ] && openssl pkey -pubin -in keys/signer.pem -outform DE
 else
     problem "keys/signer.pem: is not a public key"
 fi
+b64='[A-Za-z0-9+/]*=\{0,2\}'
 if [ -f seal/bundle.dsse.json ]; then
-    b64='[A-Za-z0-9+/]*=\{0,2\}'
     form="^{\"payloadType\":\"application/vnd.in-toto+json\",\"payload\":\"\\($b64\\)\",\"signatures\":\\[{\"keyid\":\"\\([0-9a-f]\\{64\\}\\)\",\"sig\":\"\\($b64\\)\"}\\]}\$"
     payload=$(sed -n "s|$form|\\1|p" seal/bundle.dsse.json)
     keyid=$(sed -n "s|$form|\\2|p" seal/bundle.dsse.json)
@@ -104,20 +104,91 @@ if [ -f seal/bundle.dsse.json ]; then
         *) problem "seal/bundle.dsse.json: does not state the facts of a bundle of this format" ;;
     esac
 fi
-# Tokens beside the checkpoints.
+# Tokens beside the checkpoints: the log up to the largest of these was seen outside.
+covered=0
 if [ -n "$roots" ]; then
     for token in log/checkpoints/*.tsr; do
         [ -f "$token" ] || continue
         cat log/checkpoints/*.chain.pem > "$work/chain.pem" 2>/dev/null
         if [ -s "$work/chain.pem" ]; then set -- -untrusted "$work/chain.pem"; else set --; fi
-        openssl ts -verify -data "${token%%.note.*}.note" -in "$token" -CAfile "$roots" "$@" >/dev/null 2>&1 ||
+        if openssl ts -verify -data "${token%%.note.*}.note" -in "$token" -CAfile "$roots" "$@" >/dev/null 2>&1; then
+            size=$(basename "$token" | sed -n 's/^0*\([0-9][0-9]*\)\.note\..*/\1/p')
+            [ "${size:-0}" -le "$covered" ] || covered=$size
+        else
             problem "$token: does not verify as a time stamp"
+        fi
     done
 fi
+payload_of() { sed -n 's/^{"payloadType":"[^"]*","payload":"\([A-Za-z0-9+/=]*\)".*/\1/p' "$1" | base64 -d 2>/dev/null; }
+# What nobody outside has shown: runs that end in a leaf no token covers, and what came after the last leaf.
+bare='' last='' before=''
+for leaf in log/entries/*.dsse.json; do
+    case $leaf in
+        *-run-close.dsse.json | *-run-abort.dsse.json)
+            index=${leaf##*/} index=${index%%-*} index=${index#"${index%%[!0]*}"}
+            # The first leaf may end a run that began before the range: it is there for its time alone.
+            if [ -n "$before" ] && [ "${index:-0}" -ge "$covered" ]; then last=$leaf bare=${bare:-$leaf}; fi ;;
+    esac
+    before=$leaf
+done 2>/dev/null
+run_of() { payload_of "$1" | sed 's/.*"predicate":{//' | grep -o '"run":[0-9]\{1,8\}' | head -n 1 | cut -c7-; }
+unknown='nothing shown here says what came after the last leaf: what attests the rest still holds when a tail is cut off; compare with a newer checkpoint held elsewhere'
+if [ "$covered" -eq 0 ]; then
+    echo 'warning: no outside anchor: nothing here shows that the log was not cut short or rewritten whole by the holder of its key; compare with a checkpoint held elsewhere; time stamps bound a rewriting, and show no cut'
+else
+    if [ -n "$bare" ]; then
+        runs="runs $(run_of "$bare") to $(run_of "$last") are"
+        [ "$bare" != "$last" ] || runs="run $(run_of "$last") is"
+        unknown="$runs covered by no outside anchor that was checked, and could be cut off unseen; $unknown"
+    fi
+    echo "warning: $unknown"
+fi
 
+# 5. The key. One that came before is followed leaf by leaf: each transition is signed by the key before it, and by the key it names.
+signed_by() { # DER file, signature in base64
+    printf %s "$2" | base64 -d > "$work/sig" 2>/dev/null &&
+        openssl pkeyutl -verify -pubin -keyform DER -inkey "$1" -rawin -in "$work/pae" -sigfile "$work/sig" >/dev/null 2>&1
+}
+known=no
+followed() { # from the key that was given to the key of the seal
+    at=''
+    ls keys/leaves log/entries 2>/dev/null | grep -E '^[0-9]{12}-(genesis|key-transition|key-revocation)\.dsse\.json$' | sort > "$work/leaves"
+    while IFS= read -r name; do
+        leaf=log/entries/$name
+        [ -f "$leaf" ] || leaf=keys/leaves/$name
+        payload_of "$leaf" > "$work/payload"
+        case $name in
+            *-key-revocation.*) [ "$known" = no ] || return 1; continue ;;
+            *-genesis.*) text=$(sed -n 's|.*,"key":{"scheme":"[a-z0-9-]*","spki":"\([A-Za-z0-9+/=]*\)"},.*|\1|p' "$work/payload") ;;
+            *) place=${name%%-*} place=${place#"${place%%[!0]*}"}
+               form='"predicateType":"https://affidavit.example/evidence/key-transition/v1","predicate":{"index":'$place',"recordedOn":"[0-9TZ:.-]*"'
+               form="$form,\"oldKey\":\"\\([0-9a-f]*\\)\",\"newKey\":{\"scheme\":\"[a-z0-9-]*\",\"pem\":\"-----BEGIN PUBLIC KEY-----\\\\n\\([A-Za-z0-9+/=\\\\]*\\)"
+               form="$form\\\\n-----END PUBLIC KEY-----\\\\n\"},\"fromIndex\":$((place + 1)),\"reason\":\"[^\"]*\"}}\$"
+               [ -z "$at" ] || [ "$(sed -n "s|.*$form|\\1|p" "$work/payload")" = "$at" ] || return 1
+               text=$(sed -n "s|.*$form|\\2|p" "$work/payload" | sed 's/\\n//g') ;;
+        esac
+        printf %s "$text" | base64 -d > "$work/next.der" 2>/dev/null || return 1
+        next=$(sha256sum < "$work/next.der" | cut -c1-64)
+        if [ -n "$at" ]; then
+            form="^.*\"signatures\":\\[{\"keyid\":\"$at\",\"sig\":\"\\($b64\\)\"},{\"keyid\":\"$next\",\"sig\":\"\\($b64\\)\"}\\]}\$"
+            { printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(wc -c < "$work/payload")"; cat "$work/payload"; } > "$work/pae"
+            signed_by "$work/at.der" "$(sed -n "s|$form|\\1|p" "$leaf")" &&
+                signed_by "$work/next.der" "$(sed -n "s|$form|\\2|p" "$leaf")" || return 1
+        fi
+        if [ -n "$at" ] || [ "$next" = "$key" ]; then at=$next known=yes; mv "$work/next.der" "$work/at.der"; fi
+    done < "$work/leaves"
+    [ "$at" = "$fingerprint" ]
+}
 echo "fingerprint  $fingerprint"
-echo "             compare it with the one you were given outside this bundle"
-if [ -n "$key" ] && [ "$key" != "$fingerprint" ]; then problem "keys/signer.pem: is signed by $fingerprint, not by $key"; fi
+if [ -z "$key" ] || [ "$key" = "$fingerprint" ]; then
+    echo "             compare it with the one you were given outside this bundle"
+elif followed; then
+    echo "             the key you gave handed over to it, by transitions that both keys signed"
+elif [ "$known" = yes ]; then
+    problem "keys/signer.pem: is signed by $fingerprint, not by $key, an older key of this log whose transitions cannot be followed here: verify.py says whether it may be relied on"
+else
+    problem "keys/signer.pem: is signed by $fingerprint, not by $key"
+fi
 files=$(wc -l < "$work/present")
 if [ "$problems" -gt 0 ]; then echo "NOT verified ($problems problems): $files files"; exit 4; fi
 if [ -z "$key" ]; then echo "consistent, signer not authenticated: $files files"; exit 4; fi

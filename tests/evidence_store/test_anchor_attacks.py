@@ -22,7 +22,7 @@ from evidence_store.keys import FileSigner
 from evidence_store.note import verifier_key
 from evidence_store.store import Store
 from evidence_store.timestamps import Authority
-from evidence_store.verify import Verification, verify_store
+from evidence_store.verify import NO_ANCHOR, OPEN_END, Verification, verify_store
 from evidence_store.witness import WitnessServer, parse_logs
 from tests.local_tsa import Tsa, serving
 
@@ -114,7 +114,15 @@ def cut(world: World, root: Path, runs: int) -> None:
 def test_an_honest_store_passes_and_says_who_attests(world: World) -> None:
     found = world.auditor(world.root, copies=True)
     assert found.ok, found.problems
-    assert found.warnings == ()
+    assert found.warnings == (), "the newest copy covers the last run"
+    assert world.auditor(world.root).warnings == (OPEN_END,), "without copies, nothing tells that no run is cut off"
+    older = sorted(world.drop.rglob("*.note"))[1]
+    found = verify_store(world.root, key=world.signer.keyid, against=[older])
+    assert found.ok
+    assert [w for w in found.warnings if OPEN_END in w] == [
+        f"run 3 is covered by no outside anchor that was checked, and could be cut off unseen; {OPEN_END}"
+    ], "a copy covers what came before it, and no more"
+    found = world.auditor(world.root, copies=True)
     assert len(found.stamps) == len(found.cosignatures) == len(found.copies) == 3
 
 
@@ -122,8 +130,10 @@ def test_a_cut_tail_passes_locally_and_is_told_by_witness_and_copy(world: World)
     cut(world, world.root, 2)
     found = world.locally(world.root)
     assert found.ok, "nothing inside the store can tell"
-    assert any("no outside anchor" in warning for warning in found.warnings), "and that is said"
-    assert world.auditor(world.root).ok, "stamps and cosignatures of what is left still hold: they cannot tell either"
+    assert NO_ANCHOR in found.warnings, "and that is said"
+    found = world.auditor(world.root)
+    assert found.ok, "stamps and cosignatures of what is left still hold: they cannot tell either"
+    assert [w for w in found.warnings if "not named in the log yet" not in w] == [OPEN_END], "and that is said, once"
     problems = world.auditor(world.root, copies=True).problems
     assert [problem.what.partition(":")[0] for problem in problems] == ["covers 9 leaves, the store holds 6"]
     with Store.open(world.root, signer=world.signer) as store, pytest.raises(ForkError, match="tail was cut"):

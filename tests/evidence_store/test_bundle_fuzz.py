@@ -12,6 +12,8 @@ import tarfile
 import zipfile
 from contextlib import suppress
 from pathlib import Path
+from random import Random
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,13 +23,15 @@ from hypothesis import strategies as st
 
 from evidence_store import verify_one_file
 from evidence_store.bundles import format as form
+from evidence_store.bundles.run import Bundle
 from evidence_store.bundles.source import Files, Limits
-from evidence_store.bundles.verify import verify_bundle
+from evidence_store.bundles.verify import examine, verify_bundle
 from evidence_store.errors import StoreError, TamperedError, UsageError
 from evidence_store.pack import zstd
-from tests.evidence_store.vectors.tools import A
+from tests.evidence_store.vectors.tools import FEBRUARY, A, Clock, history, sealed
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
+SEED = int(os.environ.get("FUZZ_SEED", "20261122"))
 FEW = settings(
     max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -36,6 +40,16 @@ NASTY = [
     b"[" * 5000, b'{"a":' * 3000, b"\xff" * 64, b"\0" * 64, b"9" * 400, b"-0", b"1e999", b'"\\ud800"', b"\xef\xbb\xbf",
     b"\xf0\x9f\x92\xa9", b"null", b"true", b'{"a":1,"a":2}', b"NaN", b"PK\x05\x06", b"PK\x01\x02", b"../../", b"\r\n",
 ]  # fmt: skip
+
+
+@pytest.fixture
+def zstd_in_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.14 has the codec in its library, and verify.py reads a ``tar.zst`` there; here it is lent."""
+    if sys.version_info < (3, 14):
+        library = ModuleType("compression")
+        monkeypatch.setattr(library, "zstd", zstd, raising=False)
+        monkeypatch.setitem(sys.modules, "compression", library)
+        monkeypatch.setitem(sys.modules, "compression.zstd", zstd)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +67,10 @@ def splices(draw: st.DrawFn, data: bytes) -> bytes:
     return data[:start] + draw(pieces) + data[end:]
 
 
-def tried(path: Path, key: str, good: bool) -> None:
+def tried(path: Path, key: str, good: bool, limits: Limits = SMALL) -> None:
     """Both verifiers answer, and the answer is right."""
     try:
-        found = verify_bundle(path, key=key, limits=SMALL)
+        found = verify_bundle(path, key=key, limits=limits)
         assert found.ok == good
     except UsageError:
         assert not good
@@ -185,6 +199,90 @@ def test_spliced_compressed_tars(archives: dict[str, bytes], ram: Path, data: st
     path = ram / "fuzzed"
     path.write_bytes(data.draw(splices(zstd.compress(archives["tar"]))))
     tried(path, A.keyid, good=False)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A sealed bundle of several MB that do not compress, in every container: it is read in several pieces."""
+    folder = tmp_path_factory.mktemp("large")
+    random = Random(3)
+    with history(folder / "store", Clock(FEBRUARY)) as store:
+        run = store.begin({}, b"{}")
+        for _ in range(12):
+            run.add_reply({"op": "x:Get", "sha256": run.add_object(random.randbytes(300_000))})
+        run.close([{"outcome": "PASS"}], {})
+        for how in ("zip", "tar.zst"):
+            sealed(store, folder / f"large.{how}", how=how)
+    made = {how: (folder / f"large.{how}").read_bytes() for how in ("zip", "tar.zst")}
+    for how, data in made.items():
+        assert len(data) > 3 << 20, "several blocks, and more than is read at once"
+        with Bundle.open(folder / f"large.{how}", key=A.keyid) as bundle:
+            assert bundle.verification.ok
+            performed(bundle)
+    return made
+
+
+def performed(bundle: Bundle) -> None:
+    """Reads as a re-performance does: the plan, then each reply and the body it names."""
+    for number in bundle.runs():
+        run = bundle.run(number)
+        run.plan()
+        for line in run.replies():
+            if line["sha256"] is not None:
+                run.object(line["sha256"])
+        list(run.results())
+
+
+def damaged(whole: bytes, random: Random) -> bytes:
+    """Cut short, or with a few or many of its bytes replaced."""
+    place, count = random.randrange(len(whole)), random.choice((1, 4, 40, 4000, 1 << 20))
+    if random.random() < 0.3:
+        return whole[:place]
+    damage = random.choice((random.randbytes(count), bytes(count), whole[:count]))
+    return whole[:place] + damage + whole[place + count :]
+
+
+@pytest.mark.parametrize("how", ["zip", "tar.zst"])
+def test_damaged_large_archives(large: dict[str, bytes], ram: Path, zstd_in_the_library: None, how: str) -> None:
+    """Every reader answers, also who reads on in an archive that was found good before it was damaged."""
+    path, random = ram / "fuzzed", Random(SEED)
+    path.write_bytes(large[how])
+    verification, contents = examine(path, key=A.keyid)
+    for _ in range(max(12, CASES // 12)):
+        altered = damaged(large[how], random)
+        if altered == large[how]:
+            continue
+        path.write_bytes(altered)
+        for read in (
+            lambda: Bundle.open(path, key=A.keyid).close(),
+            lambda: performed(Bundle(Files(path), contents, verification)),
+        ):
+            with suppress(TamperedError, UsageError):
+                read()
+        tried(path, A.keyid, good=False, limits=Limits())
+
+
+def test_an_archive_damaged_within_an_entry_is_a_problem_and_no_other_exception(
+    large: dict[str, bytes], ram: Path, zstd_in_the_library: None
+) -> None:
+    """Half of all damages of a large ``tar.zst`` once ended in an exception of the codec."""
+    path = ram / "damaged.tar.zst"
+    for place in range(200_000, 3 << 20, 200_000):
+        damaged = bytearray(large["tar.zst"])
+        damaged[place : place + 40] = b"\xff\xee\x12\x77" * 10
+        path.write_bytes(damaged)
+        found = verify_bundle(path, key=A.keyid)
+        assert not found.ok
+        assert not verify_one_file.verify(str(path), A.keyid)["ok"]
+        with pytest.raises(TamperedError):
+            Bundle.open(path, key=A.keyid)
+    path.write_bytes(large["tar.zst"][: 2 << 20])
+    assert "is not a whole tar.zst (cut short)" in str(verify_bundle(path, key=A.keyid).problems)
+    for read in (lambda: Files(path), lambda: Bundle.open(path, key=A.keyid)):
+        with pytest.raises(TamperedError, match=r"is not a whole tar\.zst|is missing"):
+            read()
+    alone = verify_one_file.verify(str(path), A.keyid)["problems"]
+    assert any("is not a whole tar.zst" in problem["what"] for problem in alone)
 
 
 BOMB = """

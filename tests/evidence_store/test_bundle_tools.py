@@ -6,11 +6,12 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from local_authority import Tsa, asking
 
-from evidence_store import sshsig
+from evidence_store import sshsig, verify_one_file
 from evidence_store.bundles import build as bundle
 from evidence_store.bundles import format as form
 from evidence_store.bundles.verify import verify_bundle
 from evidence_store.keys import Signer
 from evidence_store.store import Store
+from evidence_store.verify import NO_ANCHOR, OPEN_END, lasting
+from tests.evidence_store.test_bundle_vectors import unattested
+from tests.evidence_store.test_verify_html import in_node
 from tests.evidence_store.vectors.tools import ORIGIN, A, Clock, P, collect
 
 SIGSTORE = Path(__file__).with_name("sigstore")
@@ -166,6 +170,65 @@ def test_verify_sh_and_verify_py_check_time_stamps(made: Path, altered: Path, ts
         refused = run([*command, *options, tmp_path / "roots.pem", "."], altered)
         assert refused.returncode == 4
         assert b"NOT verified" in refused.stdout
+
+
+def test_all_verifiers_say_alike_what_nobody_outside_has_seen(tsa: Tsa, tmp_path: Path) -> None:
+    """A stamp covers the runs before it, an earlier head what came before it; only a head over the end shows it."""
+    clock = Clock(datetime.now(UTC))
+    Store.create(tmp_path / "store", origin=ORIGIN, signer=A, clock=clock).close()
+    with Store.open(tmp_path / "store", signer=A, clock=clock) as store:
+        first = store.checkpoint
+        collect(store, 1)
+        store.keep_token(store.size, "local", asking(tsa)(store.checkpoint))
+        for number in (2, 3):
+            collect(store, number)
+        newest, today = store.checkpoint, datetime.now(UTC).replace(hour=0, minute=0, second=0)
+        chosen = bundle.choose(store, today, datetime(2100, 1, 1, tzinfo=UTC))
+        made = bundle.build(store, tmp_path / "bundle", chosen, A, tsa_roots=tsa.roots, since=first.decode()).path
+    (tmp_path / "roots.pem").write_bytes(tsa.roots)
+    cut_off = "covered by no outside anchor that was checked, and could be cut off unseen; " + OPEN_END
+    for roots, since, expected in (
+        (True, None, [f"runs 2 to 3 are {cut_off}"]), (False, None, [NO_ANCHOR]),
+        (False, first, [f"runs 1 to 3 are {cut_off}"]), (True, first, [f"runs 2 to 3 are {cut_off}"]),
+        (False, newest, []), (True, newest, []),
+    ):  # fmt: skip
+        note = None if since is None else since.decode()
+        (tmp_path / "since").write_bytes(since or b"")
+        found = verify_bundle(made, key=A.keyid, tsa_roots=tsa.roots if roots else None, since=note)
+        assert found.ok, found.problems
+        assert unattested(found.warnings) == expected
+        options: list[str | Path] = ["--key", A.keyid, *(["--tsa-roots", tmp_path / "roots.pem"] if roots else [])]
+        earlier: list[str | Path] = [] if since is None else ["--since", tmp_path / "since"]
+        done = run([sys.executable, "verify/verify.py", ".", *options, *earlier], made)
+        assert done.returncode == 0
+        assert unattested(done.stdout.decode().split("warning: ")) == expected
+        if since is None:
+            done = run(["sh", "verify/verify.sh", *options, "."], made)
+            assert done.returncode == 0
+            assert unattested(done.stdout.decode().split("warning: ")) == expected
+        if not roots:
+            (told,) = in_node([{"path": str(made), "key": A.keyid, "since": note or ""}])
+            assert told["result"] == "verified"
+            assert unattested(told["warnings"]) == expected
+
+
+def test_what_people_read_is_in_words(made: Path, tsa: Tsa, tmp_path: Path) -> None:
+    (tmp_path / "roots.pem").write_bytes(tsa.roots)
+    signer = P if "p256" in str(made) else A
+    options = ["--key", signer.keyid, "--tsa-roots", tmp_path / "roots.pem"]
+    for command in (["verify/verify.py", "."], ["-m", "evidence_store", "verify", "."]):
+        done = run([sys.executable, *command, *options], made)
+        said = done.stdout.decode()
+        assert done.returncode == 0, said
+        assert not set("{}[]'") & set(said), said
+        assert re.search(r"^runs {9}1 complete, 0 aborted, 0 open$", said, re.MULTILINE)
+        assert re.search(r"^period {7}\S+Z to 2100-01-01T00:00:00.000Z$", said, re.MULTILINE)
+        assert re.search(r"^stamps? {7}checkpoint 3 at \S+Z by local$|^stamp: checkpoint 3 at", said, re.MULTILINE)
+    for seconds, told in (
+        (0, "less than a second"), (1, "1 second"), (61, "1 minute 1 second"), (86400, "1 day"), (172803, "2 days"),
+        (90061, "1 day 1 hour"), (7200, "2 hours"), (100_000 * 3600, "4166 days 16 hours"),
+    ):  # fmt: skip
+        assert lasting(timedelta(seconds=seconds)) == verify_one_file.lasting(timedelta(seconds=seconds)) == told
 
 
 def test_sigstore(made: Path, vector_folder: Path, tsa: Tsa, tmp_path: Path) -> None:

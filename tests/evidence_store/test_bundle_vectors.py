@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,31 @@ import evidence_store
 from evidence_store import verify_one_file
 from evidence_store.bundles.verify import verify_bundle
 from evidence_store.cosignature import Witness
-from tests.evidence_store.vectors.tools import ALL, NOT_VERIFIED, UNKNOWN_SIGNER, VERIFIED
+from evidence_store.store import Store
+from evidence_store.verify import NO_ANCHOR, OPEN_END
+from tests.evidence_store.vectors.tools import (
+    ALL,
+    FEBRUARY,
+    MARCH,
+    NOT_VERIFIED,
+    UNKNOWN_SIGNER,
+    VERIFIED,
+    A,
+    B,
+    Clock,
+    P,
+    collect,
+    history,
+    sealed,
+)  # fmt: skip
 
 SHELL = Path(evidence_store.__file__).with_name("templates") / "verify.sh"
 SLOW_IN_SHELL = ("withheld", "erased-later", "run-still-open", "not-redacted", "redacted", "from-the-middle")
+
+
+def unattested(warnings: Iterable[str]) -> list[str]:
+    """What a verifier says that nobody outside has shown."""
+    return [w.partition("\n")[0] for w in warnings if "no outside anchor" in w or OPEN_END in w]
 
 
 def result(ok: bool, problems: object) -> str:
@@ -48,6 +70,7 @@ def test_the_package_and_verify_py_agree_on_every_vector(vector_folder: Path) ->
         assert {problem["path"] for problem in alone["problems"]} == {problem.path for problem in found.problems}, (
             vector["name"]
         )
+        assert unattested(alone["warnings"]) == unattested(found.warnings), vector["name"]
         if not found.problems:
             assert alone["facts"]["words"] == found.facts["words"]
             assert alone["facts"]["replies"] == found.replies
@@ -67,6 +90,55 @@ def test_verify_sh_agrees_on_what_it_can_see(vector_folder: Path) -> None:
         assert done.returncode == (0 if said == VERIFIED else 4)
         assert "fingerprint  " in done.stdout
         assert ("problem: " in done.stdout) == (said == NOT_VERIFIED)
+        assert unattested(done.stdout.split("warning: ")) == [NO_ANCHOR], "no roots were given to check a token with"
+
+
+def in_the_shell(path: Path, key: str) -> tuple[int, str]:
+    done = subprocess.run(["sh", SHELL, "--key", key, path], capture_output=True, text=True, check=False)
+    assert not done.stderr
+    return done.returncode, done.stdout
+
+
+def test_verify_sh_follows_an_older_key_to_the_one_of_the_seal(vector_folder: Path, tmp_path: Path) -> None:
+    """Whoever wrote the fingerprint down before a key was handed over needs no other tool, nor another fingerprint."""
+    made = [vector_folder / "handed-over"]
+    for name, keys in (("twice", (P, B)), ("from-ed25519-to-p256", (P,)), ("later", (P, B))):
+        clock, signer = Clock(FEBRUARY), A
+        store = history(tmp_path / f"{name}.store", clock)
+        for key in keys:
+            store.rotate(key, "planned")
+            store.close()
+            signer, store = key, Store.open(tmp_path / f"{name}.store", signer=key, clock=clock)
+        with store:
+            if name == "later":
+                clock.time = MARCH
+                collect(store, 2)
+            start = MARCH if name == "later" else FEBRUARY
+            sealed(store, tmp_path / f"rotated-{name}", signer, start)
+            made.append(tmp_path / f"rotated-{name}")
+            before = list((tmp_path / f"rotated-{name}/keys/leaves").glob("*-key-transition.*"))
+            assert bool(before) == (name == "later"), "one transition stands before the range"
+    for path in made:
+        for key in (A.keyid, P.keyid) if path.name in ("rotated-twice", "rotated-later") else (A.keyid,):
+            assert verify_bundle(path, key=key).ok
+            code, said = in_the_shell(path, key)
+            assert (code, "the key you gave handed over to it" in said) == (0, True), (path, said)
+        code, said = in_the_shell(path, "0" * 64)
+        assert code == 4
+        assert f"not by {'0' * 64}\n" in said, "no key of this log is called an older one"
+
+
+def test_verify_sh_follows_no_transition_that_is_not_signed_by_both_keys(vector_folder: Path) -> None:
+    refused = (
+        "handed-over-by-the-old-key-alone", "handed-over-by-the-new-key-alone", "handed-over-in-the-other-order",
+        "handed-over-with-more", "handed-over-from-another-leaf", "handed-over-to-itself",
+        "revoked", "revoked-before-it-handed-over", "revoked-never-seen",
+    )  # fmt: skip
+    for name in refused:
+        code, said = in_the_shell(vector_folder / name, A.keyid)
+        assert code == 4, name
+        assert f"not by {A.keyid}, an older key of this log" in said, (name, said)
+        assert "verify.py says whether it may be relied on" in said
 
 
 def test_verify_py_runs_alone_on_python_3_9(vector_folder: Path, tmp_path: Path) -> None:

@@ -305,6 +305,29 @@ def test_no_splice_passes_and_none_escapes_as_another_exception(
         (fuzzed / name).write_bytes(good)
 
 
+def test_a_run_whose_end_is_not_written_is_a_problem_that_names_both_ways_it_can_come_about(
+    sealed: Path, signer: FileSigner
+) -> None:
+    """As after a disk that was full at the last step, or a cut."""
+    entries = (sealed / layout.ENTRIES).read_bytes()
+    *_, (before, _), (end, _) = log.frames(entries)
+    assert end == len(entries)
+    (sealed / layout.ENTRIES).write_bytes(entries[:before])
+    newest = sorted((sealed / layout.CHECKPOINTS).glob("*.note"))[-1]
+    newest.unlink()
+    (problem,) = verify_store(sealed, key=signer.keyid).problems
+    assert problem.path == "runs/00000003"
+    assert "a run that was interrupted while it was sealed is finished by opening the store for writing" in problem.what
+    assert problem.what.endswith("or else the log was cut")
+    (sealed / "runs/00000009").mkdir()
+    found = {problem.path: problem.what for problem in verify_store(sealed, key=signer.keyid).problems}
+    assert found.keys() == {"runs/00000003", "runs/00000009"}
+    assert found["runs/00000009"] == "is not in the log"
+    (sealed / "runs/00000009").rmdir()
+    Store.open(sealed, signer=signer).close()
+    assert verify_store(sealed, key=signer.keyid).ok
+
+
 def test_the_chain_alone_shows_every_altered_file_but_the_packs_and_says_what_it_left_out(
     small: Path, signer: FileSigner
 ) -> None:

@@ -33,6 +33,7 @@ from evidence_store.signers import RemoteSigner
 from evidence_store.spans import Cut
 from evidence_store.store import Store
 from tests.evidence_store.conftest import ORIGIN, Clock, fill
+from tests.evidence_store.test_bundle_vectors import unattested
 from tests.evidence_store.vectors.outsiders import W
 from tests.evidence_store.vectors.tools import A, relist, reseal
 from tests.local_tsa import Tsa, serving
@@ -269,8 +270,14 @@ def vectors(folder: Path) -> list[dict[str, Any]]:
 def test_the_core_judges_every_vector_as_all_verifiers_must(vector_folder: Path):
     wanted = vectors(vector_folder)
     asked = [{**one, "path": str(vector_folder / one["name"])} for one in wanted]
-    found = {one["name"]: told["result"] for one, told in zip(wanted, in_node(asked), strict=True)}
-    assert found == {one["name"]: one["result"] for one in wanted}
+    told = {one["name"]: told for one, told in zip(wanted, in_node(asked), strict=True)}
+    assert {name: one["result"] for name, one in told.items()} == {one["name"]: one["result"] for one in wanted}
+    for one in wanted:
+        package = verify_bundle(
+            vector_folder / one["name"], key=one["key"], witnesses=[Witness.parse(key) for key in one["witnesses"]]
+        )
+        if not package.problems:
+            assert unattested(told[one["name"]]["warnings"]) == unattested(package.warnings), one["name"]
 
 
 def test_cosignatures_are_shown_and_the_keys_of_witnesses_have_one_spelling(vector_folder: Path):
@@ -556,6 +563,25 @@ def test_a_wrong_key_is_named_beside_the_right_one(reader: Reader, bundles: Bund
     assert reader.check(bundles.folder / "march.zip", other_signer.keyid) == "NOT verified"
     expect(reader.tab.locator("#verdict")).to_have_class(re.compile(r"\bbad\b"))
     assert f"is signed by {bundles.key}, not by {other_signer.keyid}" in reader.problems
+
+
+def test_an_older_key_is_not_called_the_one_that_signed(reader: Reader, rich: Path, signer: FileSigner):
+    assert reader.check(rich / "plain", signer.keyid) == "verified"
+    said = reader.tab.locator("#verdict").inner_text()
+    assert "The key you gave is an older one of this log: it handed over to the key that signed the seal" in said
+    assert "signed by the key you gave" not in said
+    reader.tab.locator("#pin").fill(p256().keyid)
+    reader.tab.get_by_role("button", name="Check again").click()
+    expect(reader.tab.locator("#verdict")).to_contain_text("all of it is signed by the key you gave")
+
+
+def test_a_folder_that_is_no_bundle_is_called_so_and_nothing_else(reader: Reader, bundles: Bundles):
+    wrong = bundles.folder / "march/data"
+    assert reader.check(wrong, bundles.key) == "NOT verified"
+    assert "What was chosen is no bundle, so nothing was checked." in reader.tab.locator("#verdict").inner_text()
+    assert "there is no bagit.txt in it and no folder seal" in reader.problems
+    assert reader.tab.locator("#problems li").count() == 1
+    assert "ask the sender" not in reader.tab.locator("#outcome").inner_text()
 
 
 def test_what_is_no_fingerprint_is_said_before_anything_is_read(reader: Reader, bundles: Bundles):
