@@ -1,9 +1,10 @@
 """The mapping rows agree with the checks there are, and claim what a lead auditor would accept."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -44,13 +45,15 @@ def mappings(checks: dict[str, Check], catalogues: Catalogues) -> Mappings:
     return load_mappings(ROOT, None, checks, catalogues)
 
 
-def written() -> Iterator[tuple[str, str, str, str]]:
+@cache
+def written() -> tuple[tuple[str, str, str, str], ...]:
     """Set, file name without suffix, control and check of every row, as the files say it."""
-    for path in sorted(ROOT.rglob("*.yaml")):
-        name = path.parent.name
-        if name != "catalogues":
-            for row in yaml.safe_load(path.read_text())["evidence"]:
-                yield name, path.stem, row["control"], row["check"]
+    files = [path for path in sorted(ROOT.rglob("*.yaml")) if path.parent.name != "catalogues"]
+    return tuple(
+        (path.parent.name, path.stem, row["control"], row["check"])
+        for path in files
+        for row in yaml.safe_load(path.read_text())["evidence"]
+    )
 
 
 # The shipped rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -31,11 +30,12 @@ from collector.connect.microsoft import Certificate, EntraClient, Sender
 from collector.connect.opening import _open_site
 from collector.errors import ConfigError
 from collector.secrets import Secret
+from tests import promises
 from tests.checks.entra.test_entra import furnish
 from tests.entra_world import EntraWorld, refusal
 from tests.http_world import worlds
 from tests.servers import DAY, NOW, issue
-from tests.small_cloud import Office, files_of
+from tests.small_cloud import files_of
 from tests.worlds import LIMITS
 
 CLIENT = "11112222-3333-4444-5555-666677778888"
@@ -154,15 +154,11 @@ def site_reading(entra: EntraWorld, client: EntraClient, dataset: str = "entra.u
 def test_a_run_signs_in_once_and_keeps_neither_secret_nor_token(
     entra: EntraWorld, login: TokenServer, tmp_path: Path
 ) -> None:
-    office = Office(tmp_path / "office", entra.origin)
-    (office.folder / "secret").touch(mode=0o600)
-    (office.folder / "secret").write_text(f"{PROOF}\n")
-    declared = (
-        f"connections: [{{name: tenant, kind: entra, base_url: '{entra.origin}', authority: '{login.origin}', "
-        f"tenant: t1, client_id: {CLIENT}, client_secret: file:secret, roots: {login.roots}}}]\n"
+    connection = (
+        f"name: tenant, kind: entra, base_url: '{entra.origin}', authority: '{login.origin}', "
+        f"tenant: t1, client_id: {CLIENT}, client_secret: file:secret, roots: {login.roots}"
     )
-    text = re.sub(r"^connections:\n(  .*\n)+", declared, office.config.read_text(), flags=re.MULTILINE)
-    office.config.write_text(text)
+    office = promises.connected(tmp_path, connection, secret=f"{PROOF}\n")
     said = office.run("--json", "--check", "entra.role-*", "--check", "entra.users.*")
     assert said.code == 1, said.err
     assert said.json["counts"]["UNKNOWN"] == said.json["counts"]["ERROR"] == 0

@@ -11,19 +11,17 @@ from typing import Any
 
 import pytest
 
-from collector import examples, plugins
+from collector import plugins
 from collector.judge import Bench, judge
-from collector.model import Outcome, Unavailable, instant, stamp
+from collector.model import Outcome, instant, stamp
 from collector.reconcile import reconcile
+from tests import promises
 from tests.entra_world import BEYOND, PARTS, REVIEWS, SINGLES, TOGETHER, EntraWorld, V, refusal
 from tests.entra_world import LISTS as LISTED
-from tests.http_world import SPECS, Reply, Request, same, worlds
-from tests.small_cloud import Office, files_of
-from tests.test_contract import _differences
-from tests.worlds import Reading
+from tests.http_world import SPECS, Reply, Request, worlds
 
 LIBRARY = plugins.load()
-SOURCES = sorted(name for name in LIBRARY.sources if name.startswith("entra."))
+SOURCES = promises.sources_of("entra")
 NOW = datetime.now(UTC).replace(microsecond=0)
 WRITTEN = instant("2026-06-01T00:00:00Z")
 """The day the file with the tenant was written for."""
@@ -35,10 +33,7 @@ def entra(tmp_path: Path) -> Iterator[EntraWorld]:
     for world in worlds(EntraWorld, tmp_path):
         furnish(world)
         yield world
-        if world.contract:
-            assert world.contract.faults == []
-            described = [request for request in world.requests if not request.path.startswith(V + TOGETHER)]
-            assert world.contract.held or not described or world.faults
+        promises.conforms(world, beside=V + TOGETHER)
 
 
 def furnish(world: EntraWorld) -> None:
@@ -92,11 +87,7 @@ SINGLE = (
 """Datasets that rest on one reply."""
 LISTS = [name for name, keys in KEYS.items() if len(keys) > 2 and name not in SINGLE]
 """Datasets whose list has a second page here."""
-
-
-def keys_of(reading: Reading) -> list[str]:
-    assert reading.shard.path is not None
-    return [json.loads(line)["key"] for line in reading.shard.path.read_bytes().splitlines()]
+PERSONAL = {b"Ada", b" Invented", b"555 0100", b"h7u", b"198.51.100.7", b"Mozilla", b"Town\"", b"00-example"}
 
 
 def test_every_dataset_is_tried() -> None:
@@ -105,20 +96,10 @@ def test_every_dataset_is_tried() -> None:
 
 @pytest.mark.parametrize("dataset", KEYS)
 def test_all_of_it_is_read_conforms_to_the_description_and_replays(entra: EntraWorld, dataset: str) -> None:
-    reading = entra.read(dataset)
-    assert reading.shard.population.gap is None
-    assert reading.shard.population.partial == ()
-    assert keys_of(reading) == KEYS[dataset]
-    assert all(line["op"].startswith(("entra:GET /v1.0/", "collector:clock")) for line in reading.ledger.lines)
-    if dataset in LISTS:
-        assert 2 in {line["page"] for line in reading.ledger.lines}
-    kept = json.dumps(reading.ledger.lines).encode() + b"".join(reading.ledger.objects.values())
-    for personal in (b"Ada", b" Invented", b"555 0100", b"h7u", b"198.51.100.7", b"Mozilla", b"Town\"", b"00-example"):
-        if not (dataset == "entra.organisation" and personal == b"Town\""):
-            assert personal not in kept
-    same(entra, reading)
-    if entra.contract is None:
-        pytest.skip(f"{SPECS} is absent: requests and replies were not held against the description")
+    paged = "" if dataset in LISTS else None
+    personal = PERSONAL - {b"Town\""} if dataset == "entra.organisation" else PERSONAL
+    promises.read_whole(entra, dataset, KEYS[dataset], asked=("entra:GET /v1.0/",), personal=personal, paged=paged)
+    promises.described(entra)
 
 
 @pytest.mark.parametrize("dataset", KEYS)
@@ -128,9 +109,8 @@ def test_nothing_there_is_a_complete_empty_list(tmp_path: Path, dataset: str) ->
         for held in (*empty.lists.values(), *empty.parts.values()):
             held.clear()
         empty.singles["/policies/authenticationMethodsPolicy"]["authenticationMethodConfigurations"] = []
-        reading = empty.read(dataset)
-        assert reading.shard.population.proven
-        assert len(reading.rows) == (dataset in SINGLE and dataset != "entra.authentication-methods")
+        one = dataset in SINGLE and dataset != "entra.authentication-methods"
+        promises.nothing_there(empty, dataset, rows=one)
 
 
 @pytest.mark.parametrize(
@@ -150,14 +130,9 @@ def test_nothing_there_is_a_complete_empty_list(tmp_path: Path, dataset: str) ->
     ],
 )
 def test_a_refused_list_is_a_gap(entra: EntraWorld, dataset: str, reply: Reply, kind: str) -> None:
-    entra.faults[".*"] = lambda request, number: reply
-    reading = entra.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert (reading.rows, str(reading.shard.population.gap.kind)) == ([], kind)
-    assert len(entra.requests) == (2 if kind in ("throttled", "server-error") else 1)
+    gap = promises.refused(entra, dataset, reply, kind)
     if "Premium" in json.dumps(reply.body, default=str):
-        assert "needs a licence that the tenant does not have" in reading.shard.population.gap.reason
-    same(entra, reading)
+        assert "needs a licence that the tenant does not have" in gap.reason
 
 
 def test_without_a_licence_for_activity_the_users_are_read_all_the_same(entra: EntraWorld) -> None:
@@ -166,7 +141,7 @@ def test_without_a_licence_for_activity_the_users_are_read_all_the_same(entra: E
         return refusal(403, "Authentication_RequestFromNonPremiumTenantOrB2CTenant") if asked else None
 
     entra.faults[".*"] = no_activity
-    assert keys_of(entra.read("entra.users")) == KEYS["entra.users"]
+    assert promises.keys_of(entra.read("entra.users")) == KEYS["entra.users"]
     gap = entra.read("entra.user-activity").shard.population.gap
     assert gap is not None
     assert str(gap.kind) == "unsupported"
@@ -174,15 +149,8 @@ def test_without_a_licence_for_activity_the_users_are_read_all_the_same(entra: E
 
 @pytest.mark.parametrize("dataset", LISTS)
 def test_a_list_that_breaks_off_at_its_second_page_is_unproven(entra: EntraWorld, dataset: str) -> None:
-    def expired(request: Request, _: int) -> Reply | None:
-        return refusal(401, "InvalidAuthenticationToken") if "$skiptoken" in request.query else None
-
-    entra.faults[".*"] = expired
-    reading = entra.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert reading.shard.population.gap.kind == "unauthenticated"
-    assert 0 <= len(reading.rows) < len(KEYS[dataset])
-    same(entra, reading)
+    expired, some = refusal(401, "InvalidAuthenticationToken"), range(len(KEYS[dataset]))
+    promises.broken_off(entra, dataset, lambda request: "$skiptoken" in request.query, expired, some)
 
 
 @pytest.mark.parametrize("link", ["https://graph.example.net/v1.0/users?$skiptoken=2", "again"])
@@ -209,12 +177,7 @@ def test_a_link_elsewhere_or_in_a_circle_ends_the_list(entra: EntraWorld, link: 
 def test_a_refused_sub_reply_stands_in_its_row(
     entra: EntraWorld, dataset: str, path: str, row: str, field: str
 ) -> None:
-    entra.faults[path] = lambda request, number: refusal(403, "Authorization_RequestDenied")
-    reading = entra.read(dataset)
-    with pytest.raises(Unavailable, match="was refused"):
-        reading.row(row)[field]
-    assert [gap.resources for gap in reading.shard.population.partial] == [(row,)]
-    same(entra, reading)
+    promises.refused_part(entra, dataset, path, refusal(403, "Authorization_RequestDenied"), row, field)
 
 
 def test_who_is_left_out_by_a_group_that_cannot_be_read_is_not_known(entra: EntraWorld) -> None:
@@ -223,7 +186,7 @@ def test_who_is_left_out_by_a_group_that_cannot_be_read_is_not_known(entra: Entr
     check = LIBRARY.checks["entra.conditional-access.second-factor-for-all"]
     (finding,) = judge([check], [reading.shard], Bench(NOW, {}))
     assert (finding.outcome, "was refused" in finding.reason) == (Outcome.UNKNOWN, True)
-    same(entra, reading)
+    promises.same(entra, reading)
 
 
 def test_the_count_needs_its_header_which_stands_on_record(entra: EntraWorld) -> None:
@@ -239,7 +202,7 @@ def test_a_tenant_in_no_multitenant_organisation_is_asked_for_no_list(entra: Ent
     assert reading.shard.population.proven
     assert reading.rows == []
     assert [request.path for request in entra.requests] == [V + TOGETHER]
-    same(entra, reading)
+    promises.same(entra, reading)
 
 
 @pytest.mark.parametrize("hidden", [0, 1])
@@ -272,77 +235,63 @@ def test_the_period_of_the_logs_is_what_the_tenant_keeps(
         assert instant(until) - instant(since) == timedelta(days=days)
 
 
+FAILED = {
+    "entra.access-review-rounds.applied": ["i3"],
+    "entra.access-review-rounds.decided": ["i1"],
+    "entra.access-reviews.wide-roles-recur": ["entra"],
+    "entra.applications.credentials-bounded": ["app1"],
+    "entra.applications.credentials-current": ["app1"],
+    "entra.applications.owned": ["app1"],
+    "entra.authentication-methods.weak-off": ["Sms"],
+    "entra.authorization-policy.applications-by-administrators": ["authorization-policy"],
+    "entra.authorization-policy.consent-restricted": ["authorization-policy"],
+    "entra.authorization-policy.invitations-restricted": ["authorization-policy"],
+    "entra.conditional-access.legacy-blocked": ["entra"],
+    "entra.conditional-access.report-only-settled": ["p2"],
+    "entra.devices.encrypted": ["m2"],
+    "entra.devices.in-contact": ["m2"],
+    "entra.devices.not-broken-open": ["m3"],
+    "entra.devices.policies-met": ["m2"],
+    "entra.devices.users-active": ["entra"],
+    "entra.directory-audits.roles-by-activation": ["entra"],
+    "entra.domains.password-lifetime": ["old.example.org"],
+    "entra.groups.not-public": ["g2"],
+    "entra.groups.owned": ["g2"],
+    "entra.legacy-sign-ins.none": ["entra"],
+    "entra.named-locations.trusted-narrow": ["n2"],
+    "entra.organisation.synchronised": [TENANT],
+    "entra.permission-grants.for-all-narrow": ["og1"],
+    "entra.registrations.beyond-telephone": ["u2"],
+    "entra.registrations.second-factor": ["u5"],
+    "entra.risky-users.settled": ["u2"],
+    "entra.role-assignments.accounts-active": ["entra"],
+    "entra.role-assignments.applications-few": ["entra"],
+    "entra.role-assignments.cloud-only": ["entra"],
+    "entra.role-assignments.no-guests": ["entra"],
+    "entra.role-assignments.phishing-resistant": ["entra"],
+    "entra.role-eligibilities.bounded": ["e1"],
+    "entra.role-eligibilities.phishing-resistant": ["entra"],
+    "entra.role-schedules.activation-short": ["s4"],
+    "entra.role-schedules.standing-few": ["entra"],
+    "entra.service-principals.high-permissions-few": ["entra"],
+    "entra.tenants.collected": [SHOPS],
+    "entra.user-activity.guests-in-use": ["u3"],
+    "entra.user-activity.members-in-use": ["u5"],
+    "entra.users.invitation-settled": ["u3"],
+}
+
+
 def test_the_tenant_is_judged_as_it_is(entra: EntraWorld) -> None:
-    checks = [check for check in LIBRARY.checks.values() if check.id.startswith("entra.")]
     readings = [entra.read(dataset) for dataset in KEYS]
-    findings = list(judge(checks, [reading.shard for reading in readings], Bench(NOW, {})))
-    assert {finding.outcome for finding in findings} == {Outcome.PASS, Outcome.FAIL, Outcome.SKIP}
-    failed = {(finding.check, finding.resource) for finding in findings if finding.outcome is Outcome.FAIL}
-    assert failed == {
-        ("entra.access-review-rounds.applied", "i3"),
-        ("entra.access-review-rounds.decided", "i1"),
-        ("entra.access-reviews.wide-roles-recur", "entra"),
-        ("entra.applications.credentials-bounded", "app1"),
-        ("entra.applications.credentials-current", "app1"),
-        ("entra.applications.owned", "app1"),
-        ("entra.authentication-methods.weak-off", "Sms"),
-        ("entra.authorization-policy.applications-by-administrators", "authorization-policy"),
-        ("entra.authorization-policy.consent-restricted", "authorization-policy"),
-        ("entra.authorization-policy.invitations-restricted", "authorization-policy"),
-        ("entra.conditional-access.legacy-blocked", "entra"),
-        ("entra.conditional-access.report-only-settled", "p2"),
-        ("entra.devices.policies-met", "m2"),
-        ("entra.devices.encrypted", "m2"),
-        ("entra.devices.in-contact", "m2"),
-        ("entra.devices.not-broken-open", "m3"),
-        ("entra.devices.users-active", "entra"),
-        ("entra.directory-audits.roles-by-activation", "entra"),
-        ("entra.domains.password-lifetime", "old.example.org"),
-        ("entra.groups.not-public", "g2"),
-        ("entra.groups.owned", "g2"),
-        ("entra.legacy-sign-ins.none", "entra"),
-        ("entra.named-locations.trusted-narrow", "n2"),
-        ("entra.organisation.synchronised", TENANT),
-        ("entra.permission-grants.for-all-narrow", "og1"),
-        ("entra.registrations.beyond-telephone", "u2"),
-        ("entra.registrations.second-factor", "u5"),
-        ("entra.risky-users.settled", "u2"),
-        ("entra.role-assignments.accounts-active", "entra"),
-        ("entra.role-assignments.applications-few", "entra"),
-        ("entra.role-assignments.cloud-only", "entra"),
-        ("entra.role-assignments.no-guests", "entra"),
-        ("entra.role-assignments.phishing-resistant", "entra"),
-        ("entra.role-eligibilities.bounded", "e1"),
-        ("entra.role-eligibilities.phishing-resistant", "entra"),
-        ("entra.role-schedules.activation-short", "s4"),
-        ("entra.role-schedules.standing-few", "entra"),
-        ("entra.service-principals.high-permissions-few", "entra"),
-        ("entra.tenants.collected", SHOPS),
-        ("entra.user-activity.guests-in-use", "u3"),
-        ("entra.user-activity.members-in-use", "u5"),
-        ("entra.users.invitation-settled", "u3"),
-    }
-    requests = [(line["op"], json.dumps(line["params"]), line["tokenIn"]) for r in readings for line in r.ledger.lines]
-    asked = [one for one in requests if one[0] != "collector:clock"]
-    assert len(asked) == len(set(asked)), "nothing is asked twice in a run"
+    findings = promises.judged(readings, FAILED, NOW)
+    assert Outcome.SKIP in {finding.outcome for finding in findings}
+    promises.asked_once(readings, beside=(promises.CLOCK,))
 
 
 def test_a_run_is_sealed_and_reperformed_and_names_its_client(entra: EntraWorld, tmp_path: Path) -> None:
-    office = Office(tmp_path / "office", entra.origin)
-    (office.folder / "token").touch(mode=0o600)
-    (office.folder / "token").write_text(f"{entra.token}\n")
-    text = office.config.read_text()
-    declared = f"connections: [{{name: tenant, kind: entra, base_url: '{entra.origin}', token: file:token}}]\n"
-    office.config.write_text(re.sub(r"^connections:\n(  .*\n)+", declared, text, flags=re.MULTILINE))
-    said = office.run("--json")
-    assert said.code == 1, said.err
-    assert said.json["counts"]["UNKNOWN"] == said.json["counts"]["ERROR"] == 0
-    with office.sealed() as run:
-        assert {line["caller"] for line in run.replies()} == {"token file:token"}
-    assert entra.token.encode() not in b"".join(files_of(office.store).values())
-    assert office.verify().ok
-    again = office.rerun()
-    assert again.code == 0, again.err
+    connection = f"name: tenant, kind: entra, base_url: '{entra.origin}', token: file:token"
+    office = promises.connected(tmp_path, connection, token=f"{entra.token}\n")
+    assert {line["caller"] for line in promises.sealed(office, entra.token)} == {"token file:token"}
 
 
 def test_every_permission_reads_and_none_writes() -> None:
@@ -355,18 +304,8 @@ def test_every_permission_reads_and_none_writes() -> None:
 
 def test_every_example_holds_only_what_a_source_yields(entra: EntraWorld) -> None:
     """Examples are replies, cut down; the replies themselves are held against the description."""
-    rows = {dataset: list(entra.read(dataset).rows) for dataset in KEYS}
-    checks = {check.id: check for check in LIBRARY.checks.values() if check.id.startswith("entra.")}
-    problems = []
-    used = set()
-    for example in examples.load(Path(__file__).parent, checks):
-        check = checks[example.check]
-        for number, (name, held) in enumerate(zip(check.datasets, example.rows, strict=True)):
-            for row in [held] if check.each and not number else held:
-                used.add(name)
-                problems += [f"{example.check}: {told}" for told in _differences(row, rows[name], name)]
-    assert not problems, "\n".join(sorted(set(problems)))
-    assert used == set(KEYS)
+    rows: dict[str, list[Any]] = {dataset: list(entra.read(dataset).rows) for dataset in KEYS}
+    assert promises.drawn_from(rows, Path(__file__).parent) == set(KEYS)
 
 
 def test_what_is_asked_beyond_the_description_is_named_one_by_one(entra: EntraWorld) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,15 +10,13 @@ from typing import Any
 
 import pytest
 
-from collector import examples, plugins
-from collector.judge import Bench, judge
-from collector.model import GAP_KEY, Outcome, Unavailable, instant
+from collector import plugins
+from collector.model import GAP_KEY, Unavailable, instant
+from tests import promises
 from tests.github_world import ORG, GitHubWorld
-from tests.http_world import SPECS, Reply, Request, same, worlds
-from tests.small_cloud import Office, files_of
-from tests.worlds import Reading
+from tests.http_world import SPECS, Reply, worlds
 
-SOURCES = sorted(name for name in plugins.load().sources if name.startswith("github."))
+SOURCES = promises.sources_of("github")
 A, B, C = (f"{ORG}/shop@{letter * 40}" for letter in "abc")
 LIVE = [f"{ORG}/shop", f"{ORG}/portal", f"{ORG}/fresh"]
 
@@ -30,9 +27,7 @@ def github(tmp_path: Path) -> Iterator[GitHubWorld]:
     for world in worlds(GitHubWorld, tmp_path):
         furnish(world)
         yield world
-        if world.contract:
-            assert world.contract.faults == []
-            assert world.contract.held or not world.requests or world.faults
+        promises.conforms(world)
 
 
 def furnish(world: GitHubWorld) -> None:
@@ -77,11 +72,7 @@ WHOLE = (
 LISTS = [name for name in KEYS if name not in WHOLE]
 ONE = ("github.actions", "github.caller", "github.organisation")
 """Datasets of one record."""
-
-
-def keys_of(reading: Reading) -> list[str]:
-    assert reading.shard.path is not None
-    return [json.loads(line)["key"] for line in reading.shard.path.read_bytes().splitlines()]
+PERSONAL = (b"Ada", b"ada@example.com", b"avatars.example.com", b"hush", b"Town", b"00-example-token")
 
 
 def test_every_dataset_is_tried() -> None:
@@ -90,21 +81,9 @@ def test_every_dataset_is_tried() -> None:
 
 @pytest.mark.parametrize("dataset", KEYS)
 def test_all_of_it_is_read_conforms_to_the_description_and_replays(github: GitHubWorld, dataset: str) -> None:
-    reading = github.read(dataset)
-    assert reading.shard.population.gap is None
-    assert reading.shard.population.partial == ()
-    assert keys_of(reading) == KEYS[dataset]
-    assert all(line["op"].startswith(("github:GET /", "collector:clock")) for line in reading.ledger.lines)
-    if dataset in LISTS:
-        assert 2 in {line["page"] for line in reading.ledger.lines}
-    kept = json.dumps(reading.ledger.lines).encode() + b"".join(reading.ledger.objects.values())
-    for personal in (b"Ada", b"ada@example.com", b"avatars.example.com", b"hush", b"Town", b"00-example-token"):
-        assert personal not in kept
-    asked = [(line["op"], json.dumps(line["params"]), line["tokenIn"]) for line in reading.ledger.lines]
-    assert len(asked) == len(set(asked)), "nothing is asked twice for a dataset"
-    same(github, reading)
-    if github.contract is None:
-        pytest.skip(f"{SPECS} is absent: requests and replies were not held against the vendor's description")
+    paged = "" if dataset in LISTS else None
+    promises.read_whole(github, dataset, KEYS[dataset], asked=("github:GET /",), personal=PERSONAL, paged=paged)
+    promises.described(github)
 
 
 @pytest.mark.parametrize("dataset", KEYS)
@@ -112,10 +91,7 @@ def test_nothing_there_is_a_complete_empty_list(tmp_path: Path, dataset: str) ->
     for empty in worlds(GitHubWorld, tmp_path):
         furnish(empty)
         empty.held = {path: reply for path, reply in empty.held.items() if isinstance(reply, dict)}
-        reading = empty.read(dataset)
-        assert reading.shard.population.proven
-        assert len(reading.rows) == (dataset in ONE)
-        same(empty, reading)
+        promises.nothing_there(empty, dataset, rows=dataset in ONE)
 
 
 def refusal(status: int, message: str = "Resource not accessible by personal access token") -> Reply:
@@ -139,26 +115,13 @@ FIRST = [name for name in KEYS if name not in ("github.actions", "github.caller"
     ],
 )
 def test_a_refused_list_is_a_gap(github: GitHubWorld, dataset: str, reply: Reply, kind: str) -> None:
-    github.faults[".*"] = lambda request, number: reply
-    reading = github.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert (reading.rows, str(reading.shard.population.gap.kind)) == ([], kind)
-    assert len(github.requests) == (2 if kind in ("throttled", "server-error") else 1)
-    same(github, reading)
+    promises.refused(github, dataset, reply, kind)
 
 
 @pytest.mark.parametrize("dataset", LISTS)
 def test_a_list_that_breaks_off_at_its_second_page_is_unproven(github: GitHubWorld, dataset: str) -> None:
-    def expired(request: Request, _: int) -> Reply | None:
-        return refusal(401, "Bad credentials") if {"page", "after"} & set(request.query) else None
-
-    github.faults[".*"] = expired
-    reading = github.read(dataset)
-    population = reading.shard.population
-    assert population.gap is not None
-    assert population.gap.kind == "unauthenticated"
-    assert len(reading.rows) <= len(KEYS[dataset])
-    same(github, reading)
+    expired, rows = refusal(401, "Bad credentials"), range(len(KEYS[dataset]) + 1)
+    promises.broken_off(github, dataset, lambda request: {"page", "after"} & set(request.query), expired, rows)
 
 
 SHOP = f"/repos/{ORG}/shop"
@@ -183,12 +146,7 @@ SHOP = f"/repos/{ORG}/shop"
 def test_a_refused_sub_reply_stands_in_its_row(
     github: GitHubWorld, dataset: str, path: str, row: str, field: str
 ) -> None:
-    github.faults[path] = lambda request, number: refusal(403)
-    reading = github.read(dataset)
-    with pytest.raises(Unavailable, match="was refused"):
-        reading.row(row)[field]
-    assert {key for gap in reading.shard.population.partial for key in gap.resources} == {row}
-    same(github, reading)
+    promises.refused_part(github, dataset, path, refusal(403), row, field)
 
 
 def test_who_brought_a_commit_is_needed_for_every_deployment(github: GitHubWorld) -> None:
@@ -230,7 +188,7 @@ def test_deployments_are_read_until_the_list_reaches_back_before_the_period(gith
     older = {**github.held[f"{SHOP}/deployments"][-1], "created_at": "2020-01-01T00:00:00Z"}
     github.held[f"{SHOP}/deployments"] += [{**older, "id": 900 + number} for number in range(8)]
     reading = github.read("github.deployments")
-    assert keys_of(reading) == KEYS["github.deployments"]
+    assert promises.keys_of(reading) == KEYS["github.deployments"]
     pages = [line for line in reading.ledger.lines if line["op"].endswith("/deployments")]
     assert [line["last"] for line in pages if line["params"]["repo"] == "shop"] == [False, False, True]
 
@@ -301,28 +259,13 @@ FAILED = {
 def test_the_organisation_is_judged_as_it_is(github: GitHubWorld) -> None:
     if github.contract is None:
         pytest.skip(f"{SPECS} is absent: the replies are cut down and lack fields that GitHub always sends")
-    library = plugins.load()
-    checks = [check for check in library.checks.values() if check.id in FAILED or check.id.startswith("github.")]
-    shards = [github.read(dataset).shard for dataset in KEYS]
-    bench = Bench(github.now, {"github.organisations.collected": {"collected_organisations": (ORG,)}})
-    findings = list(judge([check for check in checks if set(check.datasets) <= set(KEYS)], shards, bench))
-    assert [(f.check, f.reason) for f in findings if f.outcome in (Outcome.UNKNOWN, Outcome.ERROR)] == []
-    failed: dict[str, list[str]] = {}
-    for finding in findings:
-        if finding.outcome is Outcome.FAIL:
-            failed.setdefault(finding.check, []).append(finding.resource)
-    assert failed == FAILED
-    assert {finding.check for finding in findings if finding.outcome is Outcome.PASS} - set(FAILED)
+    parameters = {"github.organisations.collected": {"collected_organisations": (ORG,)}}
+    promises.judged([github.read(dataset) for dataset in KEYS], FAILED, github.now, parameters)
 
 
 def test_a_run_is_sealed_and_reperformed_and_each_organisation_is_a_scope(github: GitHubWorld, tmp_path: Path) -> None:
-    office = Office(tmp_path / "office", github.origin)
-    (office.folder / "token").touch(mode=0o600)
-    (office.folder / "token").write_text(f"{github.token}\n")
-    declared = f"{{name: code, kind: github, base_url: {github.origin}, token: file:token, accounts: [{ORG}, absent]}}"
-    text = office.config.read_text()
-    replaced = re.sub(r"^connections:\n(  .*\n)+", f"connections: [{declared}]\n", text, flags=re.MULTILINE)
-    office.config.write_text(replaced)
+    connection = f"name: code, kind: github, base_url: {github.origin}, token: file:token, accounts: [{ORG}, absent]"
+    office = promises.connected(tmp_path, connection, token=f"{github.token}\n")
     said = office.run("--json", "--check", "github.organisation*", "--check", "github.members.*")
     assert said.code == 3, said.err
     with office.sealed() as run:
@@ -335,9 +278,7 @@ def test_a_run_is_sealed_and_reperformed_and_each_organisation_is_a_scope(github
     found = [line for line in office.lines("finding") if line["check"] == "github.organisations.collected"]
     assert [(line["scope"], line["outcome"]) for line in found] == [("code", "FAIL")]
     assert "example-labs, example-past" in found[0]["reason"]
-    assert github.token.encode() not in b"".join(files_of(office.store).values())
-    assert office.verify().ok
-    assert office.rerun().code == 0
+    promises.reperformed(office, github.token)
 
 
 def test_every_permission_reads_only() -> None:
@@ -420,17 +361,11 @@ def test_every_field_of_an_example_is_in_the_description_at_that_place(github: G
                 rest[name] = value
         hold(MAIN.get(dataset, "/orgs/{org}/repos"), rest, item=True)
 
-    checks = {check.id: check for check in plugins.load().checks.values() if check.id.startswith("github.")}
     seen = 0
-    for example in examples.load(Path(__file__).parent, checks):
-        check = checks[example.check]
-        rows = [(check.datasets[0], example.rows[0])] if check.each else [
-            (dataset, row) for dataset, rows in zip(check.datasets, example.rows, strict=True) for row in rows
-        ]  # fmt: skip
-        for dataset, row in rows:
-            if dataset.startswith("github."):
-                row_of(dataset, row)
-                seen += 1
+    for _, dataset, row in promises.shown(Path(__file__).parent, "github"):
+        if dataset.startswith("github."):
+            row_of(dataset, row)
+            seen += 1
     assert seen > 200
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,15 +9,12 @@ from typing import Any
 
 import pytest
 
-from collector import examples, plugins
-from collector.judge import Bench, judge
-from collector.model import Outcome, Unavailable, instant
+from collector.model import instant
+from tests import promises
 from tests.gitlab_world import GROUP, GitLabWorld
-from tests.http_world import Reply, Request, same, worlds
-from tests.test_contract import _differences
-from tests.worlds import Reading
+from tests.http_world import Reply, worlds
 
-SOURCES = sorted(name for name in plugins.load().sources if name.startswith("gitlab."))
+SOURCES = promises.sources_of("gitlab")
 SHOP, PORTAL, FRESH = "example/shop", "example/web/portal", "example/fresh"
 PROJECT = "/api/v4/projects/101"
 
@@ -62,11 +58,8 @@ KEYS = {
 ONE = ("gitlab.caller", "gitlab.group")
 """Datasets of one record."""
 LISTS = [name for name in KEYS if name not in ONE]
-
-
-def keys_of(reading: Reading) -> list[str]:
-    assert reading.shard.path is not None
-    return [json.loads(line)["key"] for line in reading.shard.path.read_bytes().splitlines()]
+PERSONAL = (b"Ada", b"ada@example.com", b"gravatar", b"hush", b"198.51.100.7", b"00-example-token")
+NO = Reply(403, {"message": "403 Forbidden"})
 
 
 def test_every_dataset_is_tried() -> None:
@@ -75,19 +68,8 @@ def test_every_dataset_is_tried() -> None:
 
 @pytest.mark.parametrize("dataset", KEYS)
 def test_all_of_it_is_read_and_replays(gitlab: GitLabWorld, dataset: str) -> None:
-    reading = gitlab.read(dataset)
-    assert reading.shard.population.gap is None
-    assert reading.shard.population.partial == ()
-    assert keys_of(reading) == KEYS[dataset]
-    assert all(line["op"].startswith(("gitlab:GET /api/v4/", "collector:clock")) for line in reading.ledger.lines)
-    if dataset in LISTS:
-        assert 2 in {line["page"] for line in reading.ledger.lines}
-    kept = json.dumps(reading.ledger.lines).encode() + b"".join(reading.ledger.objects.values())
-    for personal in (b"Ada", b"ada@example.com", b"gravatar", b"hush", b"198.51.100.7", b"00-example-token"):
-        assert personal not in kept
-    asked = [(line["op"], json.dumps(line["params"]), line["tokenIn"]) for line in reading.ledger.lines]
-    assert len(asked) == len(set(asked)), "nothing is asked twice for a dataset"
-    same(gitlab, reading)
+    paged = "" if dataset in LISTS else None
+    promises.read_whole(gitlab, dataset, KEYS[dataset], asked=("gitlab:GET /api/v4/",), personal=PERSONAL, paged=paged)
 
 
 @pytest.mark.parametrize("dataset", KEYS)
@@ -95,16 +77,13 @@ def test_nothing_there_is_a_complete_empty_list(tmp_path: Path, dataset: str) ->
     for empty in worlds(GitLabWorld, tmp_path):
         furnish(empty)
         empty.held = {path: reply for path, reply in empty.held.items() if isinstance(reply, dict)}
-        reading = empty.read(dataset)
-        assert reading.shard.population.proven
-        assert len(reading.rows) == (dataset in ONE)
-        same(empty, reading)
+        promises.nothing_there(empty, dataset, rows=dataset in ONE)
 
 
 @pytest.mark.parametrize(
     ("dataset", "reply", "kind"),
     [
-        *((dataset, Reply(403, {"message": "403 Forbidden"}), "denied") for dataset in KEYS),
+        *((dataset, NO, "denied") for dataset in KEYS),
         ("gitlab.members", Reply(401, {"message": "401 Unauthorized"}), "unauthenticated"),
         ("gitlab.members", Reply(404, {"message": "404 Group Not Found"}), "rejected"),
         ("gitlab.members", Reply(429, {"message": "Retry later"}, {"Retry-After": "0"}), "throttled"),
@@ -112,24 +91,14 @@ def test_nothing_there_is_a_complete_empty_list(tmp_path: Path, dataset: str) ->
     ],
 )
 def test_a_refused_list_is_a_gap(gitlab: GitLabWorld, dataset: str, reply: Reply, kind: str) -> None:
-    gitlab.faults[".*"] = lambda request, number: reply
-    reading = gitlab.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert (reading.rows, str(reading.shard.population.gap.kind)) == ([], kind)
-    assert len(gitlab.requests) == (2 if kind in ("throttled", "server-error") else 1)
-    same(gitlab, reading)
+    promises.refused(gitlab, dataset, reply, kind)
 
 
 @pytest.mark.parametrize("dataset", LISTS)
 def test_a_list_that_breaks_off_at_its_second_page_is_unproven(gitlab: GitLabWorld, dataset: str) -> None:
-    def expired(request: Request, _: int) -> Reply | None:
-        return Reply(401, {"message": "401 Unauthorized"}) if {"page", "cursor"} & set(request.query) else None
-
-    gitlab.faults[".*"] = expired
-    reading = gitlab.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert reading.shard.population.gap.kind == "unauthenticated"
-    same(gitlab, reading)
+    expired = Reply(401, {"message": "401 Unauthorized"})
+    rows = range(len(KEYS[dataset]) + 1)
+    promises.broken_off(gitlab, dataset, lambda request: {"page", "cursor"} & set(request.query), expired, rows)
 
 
 @pytest.mark.parametrize(
@@ -148,12 +117,7 @@ def test_a_refused_sub_reply_stands_in_its_row(
     gitlab: GitLabWorld, dataset: str, path: str, row: str, field: str
 ) -> None:
     """Much of it is licensed: what the plan has not is refused, and nothing is concluded from it."""
-    gitlab.faults[path] = lambda request, number: Reply(403, {"message": "403 Forbidden"})
-    reading = gitlab.read(dataset)
-    with pytest.raises(Unavailable, match="was refused"):
-        reading.row(row)[field]
-    assert [gap.resources for gap in reading.shard.population.partial] == [(row,)]
-    same(gitlab, reading)
+    promises.refused_part(gitlab, dataset, path, NO, row, field)
 
 
 def test_what_was_deployed_is_joined_with_the_requests_of_its_commit_and_those_new_in_it(gitlab: GitLabWorld) -> None:
@@ -204,17 +168,8 @@ FAILED = {
 
 
 def test_the_group_is_judged_as_it_is(gitlab: GitLabWorld) -> None:
-    checks = [check for check in plugins.load().checks.values() if set(check.datasets) <= set(KEYS)]
-    shards = [gitlab.read(dataset).shard for dataset in KEYS]
-    bench = Bench(gitlab.now, {"gitlab.groups.collected": {"collected_groups": (GROUP,)}})
-    findings = list(judge(checks, shards, bench))
-    assert [(f.check, f.reason) for f in findings if f.outcome in (Outcome.UNKNOWN, Outcome.ERROR)] == []
-    failed: dict[str, list[str]] = {}
-    for finding in findings:
-        if finding.outcome is Outcome.FAIL:
-            failed.setdefault(finding.check, []).append(finding.resource)
-    assert failed == FAILED
-    assert {finding.check for finding in findings if finding.outcome is Outcome.PASS} - set(FAILED)
+    readings = [gitlab.read(dataset) for dataset in KEYS]
+    promises.judged(readings, FAILED, gitlab.now, {"gitlab.groups.collected": {"collected_groups": (GROUP,)}})
 
 
 OPTIONAL = {"add", "remove", "change", "custom_message", "event_name"}
@@ -222,15 +177,5 @@ OPTIONAL = {"add", "remove", "change", "custom_message", "event_name"}
 
 
 def test_every_field_of_an_example_is_one_that_the_sources_yield(gitlab: GitLabWorld) -> None:
-    checks = {check.id: check for check in plugins.load().checks.values() if set(check.datasets) <= set(KEYS)}
-    rows: dict[str, list[Any]] = {}
-    faults = set()
-    for example in examples.load(Path(__file__).parent, checks):
-        check = checks[example.check]
-        given = [example.rows[:1]] if check.each else example.rows
-        for dataset, cut in zip(check.datasets, given, strict=True):
-            if dataset not in rows:
-                rows[dataset] = [dict(row) for row in gitlab.read(dataset).rows]
-            faults |= {fault for row in cut for fault in _differences(row, rows[dataset], dataset)}
-    assert {fault for fault in faults if fault.split(" ")[0].rpartition(".")[2] not in OPTIONAL} == set()
-    assert len(rows) > 12
+    rows: dict[str, list[Any]] = {dataset: [dict(row) for row in gitlab.read(dataset).rows] for dataset in KEYS}
+    assert len(promises.drawn_from(rows, Path(__file__).parent, optional=OPTIONAL)) > 12

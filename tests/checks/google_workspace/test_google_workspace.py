@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,19 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from collector import config, examples, plugins
+from collector import config, plugins
 from collector.connect.credential import NoCredentialError, poster
 from collector.connect.google import SCOPES, Delegated
 from collector.connect.http import Site, open_session
 from collector.errors import ConfigError
-from collector.judge import Bench, judge
-from collector.model import Outcome, Unavailable, instant
+from collector.model import instant
 from collector.secrets import Secret
+from tests import promises
 from tests.google_world import GoogleWorld, refusal
-from tests.http_world import SPECS, Reply, Request, same, worlds
-from tests.small_cloud import Office, files_of
-from tests.test_contract import _differences
-from tests.worlds import Reading
+from tests.http_world import Reply, Request, worlds
 
 G = "google-workspace"
-SOURCES = sorted(name for name in plugins.load().sources if name.startswith(f"{G}."))
+SOURCES = promises.sources_of(G)
 
 
 @pytest.fixture
@@ -38,9 +34,7 @@ def google(tmp_path: Path) -> Iterator[GoogleWorld]:
     for world in worlds(GoogleWorld, tmp_path):
         furnish(world)
         yield world
-        if world.contract:
-            assert world.contract.faults == []
-            assert world.contract.held or not world.requests or world.faults
+        promises.conforms(world)
 
 
 def furnish(world: GoogleWorld) -> None:
@@ -67,11 +61,8 @@ KEYS = {
 }
 LISTS = [name for name, keys in KEYS.items() if len(keys) > 2]
 """Datasets whose list has a second page here."""
-
-
-def keys_of(reading: Reading) -> list[str]:
-    assert reading.shard.path is not None
-    return [json.loads(line)["key"] for line in reading.shard.path.read_bytes().splitlines()]
+ASKED = (f"{G}:GET /admin/", f"{G}:GET /v1/policies")
+PERSONAL = (b"Invented", b"15550100", b"198.51.100.7", b"Ada's", b"00-example-token")
 
 
 def test_every_dataset_is_tried() -> None:
@@ -80,29 +71,16 @@ def test_every_dataset_is_tried() -> None:
 
 @pytest.mark.parametrize("dataset", KEYS)
 def test_all_of_it_is_read_conforms_to_the_description_and_replays(google: GoogleWorld, dataset: str) -> None:
-    reading = google.read(dataset)
-    assert reading.shard.population.gap is None
-    assert reading.shard.population.partial == ()
-    assert keys_of(reading) == KEYS[dataset]
-    paths = (f"{G}:GET /admin/", f"{G}:GET /v1/policies", "collector:clock")
-    assert all(line["op"].startswith(paths) for line in reading.ledger.lines)
-    if dataset in LISTS:
-        assert 2 in {line["page"] for line in reading.ledger.lines}
-    kept = json.dumps(reading.ledger.lines).encode() + b"".join(reading.ledger.objects.values())
-    for personal in (b"Invented", b"15550100", b"198.51.100.7", b"Ada's", b"00-example-token"):
-        assert personal not in kept
-    same(google, reading)
-    if google.contract is None:
-        pytest.skip(f"{SPECS} is absent: requests and replies were not held against the description")
+    paged = "" if dataset in LISTS else None
+    clock = (promises.CLOCK,)
+    promises.read_whole(google, dataset, KEYS[dataset], asked=ASKED, personal=PERSONAL, paged=paged, beside=clock)
+    promises.described(google)
 
 
 @pytest.mark.parametrize("dataset", KEYS)
 def test_nothing_there_is_a_complete_empty_list_though_it_is_left_out(tmp_path: Path, dataset: str) -> None:
     for empty in worlds(GoogleWorld, tmp_path):
-        reading = empty.read(dataset)
-        assert reading.shard.population.proven
-        assert reading.rows == []
-        same(empty, reading)
+        promises.nothing_there(empty, dataset)
 
 
 def test_a_list_under_another_name_is_not_an_empty_one(google: GoogleWorld) -> None:
@@ -124,26 +102,15 @@ def test_a_list_under_another_name_is_not_an_empty_one(google: GoogleWorld) -> N
     ],
 )
 def test_a_refused_list_is_a_gap(google: GoogleWorld, dataset: str, reply: Reply, kind: str) -> None:
-    google.faults[".*"] = lambda request, number: reply
-    reading = google.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert (reading.rows, str(reading.shard.population.gap.kind)) == ([], kind)
-    assert len(google.requests) == (2 if kind in ("throttled", "server-error") else 1)
-    same(google, reading)
+    promises.refused(google, dataset, reply, kind)
 
 
 @pytest.mark.parametrize("dataset", LISTS)
 def test_a_list_that_breaks_off_at_its_second_page_is_unproven(google: GoogleWorld, dataset: str) -> None:
-    def expired(request: Request, _: int) -> Reply | None:
-        late = "pageToken" in request.query and "members" not in request.path
-        return refusal(401, "authError") if late else None
+    def late(request: Request) -> bool:
+        return "pageToken" in request.query and "members" not in request.path
 
-    google.faults[".*"] = expired
-    reading = google.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert reading.shard.population.gap.kind == "unauthenticated"
-    assert len(reading.rows) == 2
-    same(google, reading)
+    promises.broken_off(google, dataset, late, refusal(401, "authError"), rows=(2,))
 
 
 @pytest.mark.parametrize(
@@ -157,12 +124,8 @@ def test_a_list_that_breaks_off_at_its_second_page_is_unproven(google: GoogleWor
 def test_a_refused_sub_reply_stands_in_its_row(
     google: GoogleWorld, dataset: str, path: str, row: str, field: str
 ) -> None:
-    google.faults[f"/admin/directory/v1{path}"] = lambda request, number: refusal(403, "forbidden")
-    reading = google.read(f"{G}.{dataset}")
-    with pytest.raises(Unavailable, match="was refused"):
-        reading.row(row)[field]
-    assert [gap.resources for gap in reading.shard.population.partial] == [(row,)]
-    same(google, reading)
+    there = f"/admin/directory/v1{path}"
+    promises.refused_part(google, f"{G}.{dataset}", there, refusal(403, "forbidden"), row, field)
 
 
 def test_the_period_of_activities_is_named_at_both_ends(google: GoogleWorld) -> None:
@@ -173,52 +136,39 @@ def test_the_period_of_activities_is_named_at_both_ends(google: GoogleWorld) -> 
         assert (instant(query["endTime"]) - instant(query["startTime"])).days == days
 
 
+FAILED = {
+    "google-workspace.admin-activities.no-self-grant": [G],
+    "google-workspace.admin-activities.security-kept": [G],
+    "google-workspace.administrators.accounts-on": [G],
+    "google-workspace.app-passwords.none": ["2"],
+    "google-workspace.chrome-devices.supported": ["c2"],
+    "google-workspace.chrome-devices.verified-boot": ["c1"],
+    "google-workspace.groups.no-external-members": [G],
+    "google-workspace.groups.owned": ["g2"],
+    "google-workspace.login-warnings.none-suspicious": [G],
+    "google-workspace.login-warnings.second-step-kept": [G],
+    "google-workspace.mobile-devices.protected": ["m1"],
+    "google-workspace.policies.drive-publishing": [G],
+    "google-workspace.policies.drive-sharing": [G],
+    "google-workspace.policies.no-auto-forwarding": [G],
+    "google-workspace.policies.password-length": [G],
+    "google-workspace.policies.second-step-enforced": [G],
+    "google-workspace.policies.session-length": [G],
+    "google-workspace.sign-ins.second-step": [G],
+    "google-workspace.tokens.scopes-limited": ["2"],
+    "google-workspace.users.in-use": ["4"],
+    "google-workspace.users.second-step-enforced": ["2"],
+    "google-workspace.users.second-step-enrolled": ["2"],
+}
+
+
 def test_the_customer_is_judged_as_it_is(google: GoogleWorld) -> None:
-    library = plugins.load()
-    checks = [check for check in library.checks.values() if check.id.startswith(f"{G}.")]
     readings = [google.read(dataset) for dataset in KEYS]
-    bench = Bench(instant("2026-06-01T00:00:00Z"), {})
-    findings = list(judge(checks, [reading.shard for reading in readings], bench))
-    assert {finding.outcome for finding in findings} <= {Outcome.PASS, Outcome.FAIL, Outcome.SKIP}
-    failed = {
-        (finding.check.removeprefix(f"{G}."), finding.resource)
-        for finding in findings
-        if finding.outcome is Outcome.FAIL
-    }
-    assert failed == {
-        ("admin-activities.no-self-grant", G),
-        ("admin-activities.security-kept", G),
-        ("administrators.accounts-on", G),
-        ("app-passwords.none", "2"),
-        ("chrome-devices.supported", "c2"),
-        ("chrome-devices.verified-boot", "c1"),
-        ("groups.no-external-members", G),
-        ("groups.owned", "g2"),
-        ("login-warnings.none-suspicious", G),
-        ("login-warnings.second-step-kept", G),
-        ("mobile-devices.protected", "m1"),
-        ("policies.drive-publishing", G),
-        ("policies.drive-sharing", G),
-        ("policies.no-auto-forwarding", G),
-        ("policies.password-length", G),
-        ("policies.second-step-enforced", G),
-        ("policies.session-length", G),
-        ("sign-ins.second-step", G),
-        ("tokens.scopes-limited", "2"),
-        ("users.in-use", "4"),
-        ("users.second-step-enforced", "2"),
-        ("users.second-step-enrolled", "2"),
-    }
+    findings = promises.judged(readings, FAILED, instant("2026-06-01T00:00:00Z"))
     told = {finding.check: finding.reason for finding in findings}
     assert "1 of 2 are not: /Sales: off" in told[f"{G}.policies.second-step-enforced"]
     assert "/: NO_TELEPHONY" in told[f"{G}.policies.second-step-factors"]
-    asked = [
-        (line["op"], json.dumps(line["params"]), line["tokenIn"])
-        for reading in readings
-        for line in reading.ledger.lines
-        if line["op"] != "collector:clock"
-    ]
-    assert len(asked) == len(set(asked)), "nothing is asked twice in a run"
+    promises.asked_once(readings, beside=(promises.CLOCK,))
 
 
 def test_only_the_vendors_own_address_has_further_hosts() -> None:
@@ -262,28 +212,15 @@ def test_a_run_is_sealed_and_reperformed_in_the_name_of_a_user(google: GoogleWor
         return Reply(body={"access_token": google.token, "expires_in": 3600, "token_type": "Bearer"})
 
     google.faults["/token"] = lambda request, number: token(request)
-    office = Office(tmp_path / "office", google.origin)
-    (office.folder / "key.json").touch(mode=0o600)
-    (office.folder / "key.json").write_text(key_file(pem, f"{google.origin}/token"))
-    text = office.config.read_text()
-    declared = (
-        f"connections: [{{name: acme, kind: {G}, base_url: {google.origin}, service_account: file:key.json, "
-        "subject: auditor@example.org}]\n"
+    connection = (
+        f"name: acme, kind: {G}, base_url: {google.origin}, service_account: file:key.json, "
+        "subject: auditor@example.org"
     )
-    office.config.write_text(re.sub(r"^connections:\n(  .*\n)+", declared, text, flags=re.MULTILINE))
-    said = office.run("--json")
-    assert said.code == 1, said.err
-    assert said.json["counts"]["UNKNOWN"] == said.json["counts"]["ERROR"] == 0
+    office = promises.connected(tmp_path, connection, **{"key.json": key_file(pem, f"{google.origin}/token")})
+    lines = promises.sealed(office, google.token, "PRIVATE KEY")
     assert [(claim["sub"], claim["scope"]) for claim in claims] == [("auditor@example.org", " ".join(SCOPES))]
-    with office.sealed() as run:
-        callers = {line["caller"] for line in run.replies()}
+    callers = {line["caller"] for line in lines}
     assert callers == {"service account reader@p.iam.gserviceaccount.com for auditor@example.org"}
-    stored = b"".join(files_of(office.store).values())
-    assert google.token.encode() not in stored
-    assert b"PRIVATE KEY" not in stored
-    assert office.verify().ok
-    again = office.rerun()
-    assert again.code == 0, again.err
 
 
 @pytest.mark.parametrize(
@@ -365,20 +302,13 @@ def test_a_key_that_would_send_its_statement_unencrypted_is_refused(pem: str) ->
     ],
 )
 def test_a_connection_that_is_not_whole_is_refused(tmp_path: Path, entry: str, match: str) -> None:
-    office = Office(tmp_path / "office", "http://127.0.0.1:1")
-    declared = f"connections: [{{name: acme, kind: {G}, {entry}}}]\n"
-    text = re.sub(r"^connections:\n(  .*\n)+", declared, office.config.read_text(), flags=re.MULTILINE)
-    office.config.write_text(text)
     with pytest.raises(ConfigError, match=match):
-        config.load(office.config)
+        config.load(promises.connected(tmp_path, f"name: acme, kind: {G}, {entry}").config)
 
 
 def test_a_connection_asks_google_itself_with_scopes_that_only_read(tmp_path: Path) -> None:
-    office = Office(tmp_path / "office", "http://127.0.0.1:1")
-    declared = f"connections: [{{name: a, kind: {G}, service_account: env:K, subject: a@example.org, timeout_s: 9}}]\n"
-    text = re.sub(r"^connections:\n(  .*\n)+", declared, office.config.read_text(), flags=re.MULTILINE)
-    office.config.write_text(text)
-    (found,) = config.load(office.config).connections
+    connection = f"name: a, kind: {G}, service_account: env:K, subject: a@example.org, timeout_s: 9"
+    (found,) = config.load(promises.connected(tmp_path, connection).config).connections
     assert isinstance(found, config.HttpConnection)
     assert found.service_account is not None
     assert (found.base_url, found.timeout_s, found.service_account.scopes) == ("https://admin.googleapis.com", 9.0, ())
@@ -402,13 +332,4 @@ def test_examples_hold_only_what_a_source_yields(google: GoogleWorld, dataset: s
     if dataset == f"{G}.policies":  # a setting's value is an object of its own, and the description leaves it open
         values = {name: value for row in rows for name, value in row["setting"]["value"].items()}
         rows = [{**row, "setting": {**row["setting"], "value": values}} for row in rows]
-    checks = {check.id: check for check in plugins.load().checks.values() if check.id.startswith(f"{G}.")}
-    problems, used = [], 0
-    for example in examples.load(Path(__file__).parent, checks):
-        check = checks[example.check]
-        for name, given in zip(check.datasets, example.rows, strict=True):
-            for row in ([given] if check.each else given) if name == dataset else ():
-                used += 1
-                problems += [f"{example.check}: {text}" for text in _differences(row, rows, dataset)]
-    assert not problems, "\n".join(sorted(set(problems)))
-    assert used
+    assert promises.drawn_from({dataset: rows}, Path(__file__).parent)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from collector import examples, plugins
-from collector.judge import Bench, judge
-from collector.model import Outcome, Unavailable, instant
-from tests.http_world import Reply, Request, same, worlds
+from collector import plugins
+from collector.model import instant
+from tests import promises
+from tests.http_world import Reply, worlds
 from tests.jira_world import USER, JiraWorld
-from tests.small_cloud import Office, files_of
-from tests.test_contract import _differences
-from tests.worlds import Reading
 
-SOURCES = sorted(name for name in plugins.load().sources if name.startswith("jira."))
+SOURCES = promises.sources_of("jira")
 KEYS = {
     "jira.access-requests": ["ACC-1", "ACC-2", "ACC-3"],
     "jira.caller": ["caller"],
@@ -27,6 +24,9 @@ KEYS = {
     "jira.incidents": ["INC-1", "INC-2", "INC-3"],
 }
 LISTS = [name for name in KEYS if name != "jira.caller"]
+ASKED = ("jira:GET /rest/api/3/",)
+PERSONAL = (b"Ada", b"Rita", b"Olive", b"avatar.example", b"00-example-token")
+NO = Reply(403, {"errorMessages": ["no"]})
 
 
 def furnish(world: JiraWorld) -> None:
@@ -68,28 +68,14 @@ def jira(tmp_path: Path) -> Iterator[JiraWorld]:
         yield world
 
 
-def keys_of(reading: Reading) -> list[str]:
-    assert reading.shard.path is not None
-    return [json.loads(line)["key"] for line in reading.shard.path.read_bytes().splitlines()]
-
-
 def test_every_dataset_is_tried() -> None:
     assert sorted(KEYS) == SOURCES
 
 
 @pytest.mark.parametrize("dataset", KEYS)
 def test_all_of_it_is_read_and_replays(jira: JiraWorld, dataset: str) -> None:
-    reading = jira.read(dataset)
-    assert reading.shard.population.gap is None
-    assert reading.shard.population.partial == ()
-    assert keys_of(reading) == KEYS[dataset]
-    assert all(line["op"].startswith("jira:GET /rest/api/3/") for line in reading.ledger.lines)
-    if dataset in LISTS:
-        assert 2 in {line["page"] for line in reading.ledger.lines if line["op"].endswith("search/jql")}
-    kept = json.dumps(reading.ledger.lines).encode() + b"".join(reading.ledger.objects.values())
-    for personal in (b"Ada", b"Rita", b"Olive", b"avatar.example", b"00-example-token"):
-        assert personal not in kept
-    same(jira, reading)
+    paged = "search/jql" if dataset in LISTS else None
+    promises.read_whole(jira, dataset, KEYS[dataset], asked=ASKED, personal=PERSONAL, paged=paged)
 
 
 def test_the_definition_of_the_filter_is_on_record(jira: JiraWorld) -> None:
@@ -103,7 +89,7 @@ def test_a_long_changelog_is_read_to_its_end_and_a_short_one_is_taken_as_it_came
     assert [len(row["getChangeLogs"]) for row in reading.rows] == [2, 2, 5]
     asked = [request.path for request in jira.requests if request.path.endswith("/changelog")]
     assert asked == ["/rest/api/3/issue/3/changelog"] * 3
-    same(jira, reading)
+    promises.same(jira, reading)
 
 
 @pytest.mark.parametrize("dataset", LISTS)
@@ -111,10 +97,7 @@ def test_nothing_there_is_a_complete_empty_list(tmp_path: Path, dataset: str) ->
     for empty in worlds(JiraWorld, tmp_path):
         furnish(empty)
         empty.tickets = {}
-        reading = empty.read(dataset)
-        assert reading.shard.population.proven
-        assert reading.rows == []
-        same(empty, reading)
+        promises.nothing_there(empty, dataset)
 
 
 @pytest.mark.parametrize("dataset", LISTS)
@@ -125,18 +108,18 @@ def test_without_the_filter_or_with_two_of_them_nobody_knows_which_tickets_count
     reading = jira.read(dataset)
     assert reading.shard.population.gap is not None
     assert "no filter is named" in reading.shard.population.gap.reason
-    same(jira, reading)
+    promises.same(jira, reading)
     jira.filters = [*held, {**held[0], "id": "8", "name": name.upper()}]
     reading = jira.read(dataset)
     assert reading.shard.population.gap is not None
     assert "2 filters are named" in reading.shard.population.gap.reason
-    same(jira, reading)
+    promises.same(jira, reading)
 
 
 @pytest.mark.parametrize(
     ("dataset", "reply", "kind"),
     [
-        *((dataset, Reply(403, {"errorMessages": ["no"]}), "denied") for dataset in KEYS),
+        *((dataset, NO, "denied") for dataset in KEYS),
         ("jira.changes", Reply(401, {"errorMessages": ["no"]}), "unauthenticated"),
         ("jira.changes", Reply(404, {"errorMessages": ["no"]}), "rejected"),
         ("jira.changes", Reply(429, b"", {"Retry-After": "0"}), "throttled"),
@@ -144,24 +127,13 @@ def test_without_the_filter_or_with_two_of_them_nobody_knows_which_tickets_count
     ],
 )
 def test_a_refused_list_is_a_gap(jira: JiraWorld, dataset: str, reply: Reply, kind: str) -> None:
-    jira.faults[".*"] = lambda request, number: reply
-    reading = jira.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert (reading.rows, str(reading.shard.population.gap.kind)) == ([], kind)
-    assert len(jira.requests) == (2 if kind in ("throttled", "server-error") else 1)
-    same(jira, reading)
+    promises.refused(jira, dataset, reply, kind)
 
 
 @pytest.mark.parametrize("dataset", LISTS)
 def test_a_list_that_breaks_off_at_its_second_page_is_unproven(jira: JiraWorld, dataset: str) -> None:
-    def expired(request: Request, _: int) -> Reply | None:
-        return Reply(401, {"errorMessages": ["expired"]}) if "nextPageToken" in request.query else None
-
-    jira.faults[".*"] = expired
-    reading = jira.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert (reading.shard.population.gap.kind, len(reading.rows)) == ("unauthenticated", 2)
-    same(jira, reading)
+    expired = Reply(401, {"errorMessages": ["expired"]})
+    promises.broken_off(jira, dataset, lambda request: "nextPageToken" in request.query, expired, rows=(2,))
 
 
 def test_a_page_without_its_end_and_a_token_that_repeats_are_gaps(jira: JiraWorld) -> None:
@@ -170,57 +142,42 @@ def test_a_page_without_its_end_and_a_token_that_repeats_are_gaps(jira: JiraWorl
         ({"issues": []}, "malformed"),
         ({"issues": [], "isLast": False, "nextPageToken": "again"}, "repeated-token"),
     ):
-        jira.faults["/rest/api/3/search/jql"] = lambda request, number, body=body: Reply(body=body)
+        reply = Reply(body=body)
+        jira.faults["/rest/api/3/search/jql"] = lambda request, number: reply  # noqa: B023 - asked before the next one
         reading = jira.read("jira.changes")
         assert reading.shard.population.gap is not None
         assert reading.shard.population.gap.kind == kind
-        same(jira, reading)
+        promises.same(jira, reading)
 
 
 def test_a_refused_changelog_stands_in_its_row(jira: JiraWorld) -> None:
-    jira.faults["/rest/api/3/issue/3/changelog"] = lambda request, number: Reply(403, {"errorMessages": ["no"]})
-    reading = jira.read("jira.changes")
-    with pytest.raises(Unavailable, match="was refused"):
-        reading.row("CHG-3")["getChangeLogs"]
-    assert [gap.resources for gap in reading.shard.population.partial] == [("CHG-3",)]
-    same(jira, reading)
+    there = "/rest/api/3/issue/3/changelog"
+    promises.refused_part(jira, "jira.changes", there, NO, "CHG-3", "getChangeLogs")
+
+
+FAILED = {
+    "jira.access-requests.approved-by-another": ["ACC-3"],
+    "jira.changes.approved-before": ["CHG-2"],
+    "jira.changes.approved-by-another": ["CHG-3"],
+    "jira.exceptions.approved-by-another": ["EXC-3"],
+    "jira.exceptions.end": ["EXC-2", "EXC-3"],
+    "jira.incidents.resolved-in-time": ["INC-2"],
+    "jira.incidents.triaged-in-time": ["INC-2"],
+}
 
 
 def test_the_site_is_judged_as_it_is(jira: JiraWorld) -> None:
-    checks = [check for check in plugins.load().checks.values() if check.id.startswith("jira.")]
     readings = [jira.read(dataset) for dataset in KEYS]
-    found = list(judge(checks, [reading.shard for reading in readings], Bench(instant("2026-06-01T00:00:00Z"), {})))
-    assert {finding.outcome for finding in found} <= {Outcome.PASS, Outcome.FAIL, Outcome.SKIP}
-    assert {(finding.check, finding.resource) for finding in found if finding.outcome is Outcome.FAIL} == {
-        ("jira.access-requests.approved-by-another", "ACC-3"),
-        ("jira.changes.approved-before", "CHG-2"),
-        ("jira.changes.approved-by-another", "CHG-3"),
-        ("jira.exceptions.approved-by-another", "EXC-3"),
-        ("jira.exceptions.end", "EXC-2"),
-        ("jira.exceptions.end", "EXC-3"),
-        ("jira.incidents.resolved-in-time", "INC-2"),
-        ("jira.incidents.triaged-in-time", "INC-2"),
-    }
-    requests = [(line["op"], json.dumps(line["params"]), line["tokenIn"]) for r in readings for line in r.ledger.lines]
-    assert len(requests) == len(set(requests)), "nothing is asked twice in a run"
+    promises.judged(readings, FAILED, instant("2026-06-01T00:00:00Z"))
+    promises.asked_once(readings)
 
 
 def test_a_run_knows_who_asked_and_is_reperformed(jira: JiraWorld, tmp_path: Path) -> None:
-    office = Office(tmp_path / "office", jira.origin)
-    (office.folder / "token").touch(mode=0o600)
-    (office.folder / "token").write_text(f"{jira.token}\n")
     credential = f"{{user: {USER}, secret: file:token}}"
-    declared = f"connections: [{{name: tickets, kind: jira, base_url: '{jira.origin}', basic: {credential}}}]\n"
-    text = office.config.read_text()
-    office.config.write_text(re.sub(r"^connections:\n(  .*\n)+", declared, text, flags=re.MULTILINE))
-    said = office.run("--json")
-    assert said.code == 1, said.err
-    assert said.json["counts"]["UNKNOWN"] == said.json["counts"]["ERROR"] == 0
-    with office.sealed() as run:
-        callers = {line["caller"] for line in run.replies()}
+    connection = f"name: tickets, kind: jira, base_url: '{jira.origin}', basic: {credential}"
+    office = promises.connected(tmp_path, connection, token=f"{jira.token}\n")
+    callers = {line["caller"] for line in promises.sealed(office, jira.token)}
     assert callers == {f"{USER}, file:token", "acc-audit auditor@example.org"}
-    assert jira.token.encode() not in b"".join(files_of(office.store).values())
-    assert office.rerun().code == 0
 
 
 def test_every_permission_reads_and_none_writes() -> None:
@@ -229,10 +186,5 @@ def test_every_permission_reads_and_none_writes() -> None:
 
 
 def test_every_field_an_example_has_comes_from_the_source(jira: JiraWorld) -> None:
-    checks = {check.id: check for check in plugins.load().checks.values() if check.id.startswith("jira.")}
-    rows = {dataset: list(jira.read(dataset).rows) for dataset in LISTS}
-    problems = []
-    for example in examples.load(Path(__file__).parent, checks):
-        (dataset,) = checks[example.check].datasets
-        problems += [f"{example.check}: {one}" for one in _differences(example.rows[0], rows[dataset], dataset)]
-    assert sorted(set(problems)) == []
+    rows: dict[str, list[Any]] = {dataset: list(jira.read(dataset).rows) for dataset in LISTS}
+    assert promises.drawn_from(rows, Path(__file__).parent)

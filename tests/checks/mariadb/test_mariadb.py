@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from collector import examples, plugins
 from collector.connect.sql import refused
-from collector.judge import Bench, judge
-from collector.model import Outcome, Unavailable
+from collector.model import Finding, Outcome, Unavailable
+from tests import promises
 from tests.database_servers import PASSWORD, Running, SqlWorld, mariadb_server  # noqa: F401
-from tests.worlds import Reading
 
 KEYS: dict[str, list[str]] = {
     "mariadb.accounts": [],
@@ -69,40 +67,14 @@ def world(mariadb_server: Running, tmp_path: Path) -> SqlWorld:  # noqa: F811
     return world
 
 
-def keys_of(reading: Reading) -> list[str]:
-    assert reading.shard.path is not None
-    return [json.loads(line)["key"] for line in reading.shard.path.read_bytes().splitlines()]
-
-
-def same(world: SqlWorld, reading: Reading) -> None:
-    """The recording gives the same rows, nothing is sent for it, and nothing recorded is left over."""
-    asked = len(world.asked)
-    again = world.replay(reading)
-    assert again.shard.path is not None
-    assert reading.shard.path is not None
-    assert again.shard.path.read_bytes() == reading.shard.path.read_bytes()
-    assert again.shard.population == reading.shard.population
-    assert again.unused == []
-    assert len(world.asked) == asked
-
-
 def test_every_dataset_is_tried() -> None:
-    assert sorted(KEYS) == sorted(name for name in plugins.load().sources if name.startswith("mariadb."))
+    assert sorted(KEYS) == promises.sources_of("mariadb")
 
 
 @pytest.mark.parametrize("dataset", KEYS)
 def test_all_of_it_is_read_by_the_auditor_of_the_docs_and_replays(world: SqlWorld, dataset: str) -> None:
-    reading = world.read(dataset)
-    assert reading.shard.population.gap is None
-    assert reading.shard.population.partial == ()
-    assert reading.shard.population.proven
-    assert sorted(keys_of(reading)) == sorted(KEYS[dataset]) or not KEYS[dataset]
-    assert reading.rows
-    kept = json.dumps(reading.ledger.lines).encode() + b"".join(reading.ledger.objects.values())
-    assert PASSWORD.encode() not in kept
-    for hashed in _hashes(world.running):
-        assert hashed.encode() not in kept
-    same(world, reading)
+    secrets = [PASSWORD.encode(), *(hashed.encode() for hashed in _hashes(world.running))]
+    promises.read_whole(world, dataset, KEYS[dataset] or None, asked=("mariadb:",), personal=secrets, ordered=False)
 
 
 def _hashes(running: Running) -> list[str]:
@@ -123,13 +95,9 @@ def _hashes(running: Running) -> list[str]:
 )  # fmt: skip
 @pytest.mark.parametrize("dataset", KEYS)
 def test_a_refused_list_is_a_gap(world: SqlWorld, dataset: str, code: str, kind: str) -> None:
-    world.faults["mysql.user" if dataset == "mariadb.accounts" else "SELECT"] = refused(code, "no")
-    reading = world.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert (reading.rows, str(reading.shard.population.gap.kind)) == ([], kind)
-    tries = 2 if kind in ("throttled", "timeout", "server-error") else 1
-    assert len(world.asked) == tries + (dataset == "mariadb.accounts")
-    same(world, reading)
+    accounts = dataset == "mariadb.accounts"
+    where = "mysql.user" if accounts else "SELECT"
+    promises.refused(world, dataset, refused(code, "no"), kind, where=where, before=accounts)
 
 
 def test_refused_logins_stand_in_the_rows_of_the_accounts(world: SqlWorld) -> None:
@@ -140,7 +108,7 @@ def test_refused_logins_stand_in_the_rows_of_the_accounts(world: SqlWorld) -> No
     assert len(gap.resources) == len(reading.rows) > 5
     with pytest.raises(Unavailable, match="was refused"):
         reading.row("app@10.1.%")["global_priv"]
-    same(world, reading)
+    promises.same(world, reading)
 
 
 def test_without_the_grants_of_the_docs_nothing_is_mistaken_for_absent(
@@ -184,48 +152,40 @@ def test_the_auditor_can_change_nothing(world: SqlWorld) -> None:
             assert caught.value.args[0] in (1044, 1045, 1142, 1143, 1227, 1094, 1095), (statement, caught.value)
 
 
+FAILED = {
+    "mariadb.accounts.host-named": ["auditor@%", "free@%", "root@%"],
+    "mariadb.accounts.none-anonymous": ["@10.9.9.9"],
+    "mariadb.accounts.password-set": ["free@%", "half@localhost"],
+    "mariadb.accounts.powers-declared": ["app@10.1.%"],
+    "mariadb.accounts.root-local": ["root@%"],
+    "mariadb.accounts.strong-plugin": [
+        "auditor@%", "either@localhost", "free@%", "half@localhost", "root@%", "root@localhost",
+    ],
+    "mariadb.accounts.tls-required": ["mariadb"],
+    "mariadb.database-grants.none-to-everybody": ["PUBLIC@ on open"],
+    "mariadb.database-grants.system-untouched": ["free@% on mysql"],
+    "mariadb.plugins.passwords-checked": ["mariadb"],
+    "mariadb.role-members.admins-declared": ["app@10.1.% in readers"],
+    "mariadb.variables.binary-log-kept": ["mariadb"],
+    "mariadb.variables.encrypts-at-rest": ["mariadb"],
+    "mariadb.variables.files-confined": ["mariadb"],
+    "mariadb.variables.no-local-infile": ["mariadb"],
+}  # fmt: skip
+
+
+def _of_this_machine(finding: Finding) -> bool:
+    roots = ("root@127.0.0.1", "root@::1", f"root@{socket.gethostname().lower()}")
+    return finding.check == "mariadb.tablespaces.encrypted" or finding.resource in roots
+
+
 def test_the_estate_is_judged_as_it_is(world: SqlWorld) -> None:
-    library = plugins.load()
-    checks = [check for check in library.checks.values() if check.id.startswith("mariadb.")]
     readings = [world.read(dataset) for dataset in KEYS]
-    findings = list(judge(checks, [reading.shard for reading in readings], Bench(datetime.now(UTC), {})))
-    assert {finding.outcome for finding in findings} <= {Outcome.PASS, Outcome.FAIL, Outcome.SKIP}
-    failed = {
-        (finding.check.removeprefix("mariadb."), finding.resource)
-        for finding in findings
-        if finding.outcome is Outcome.FAIL
-        and finding.check != "mariadb.tablespaces.encrypted"
-        and finding.resource not in ("root@127.0.0.1", "root@::1", f"root@{socket.gethostname().lower()}")
-    }
-    assert failed == {
-        ("accounts.host-named", "auditor@%"),
-        ("accounts.host-named", "free@%"),
-        ("accounts.host-named", "root@%"),
-        ("accounts.none-anonymous", "@10.9.9.9"),
-        ("accounts.password-set", "free@%"),
-        ("accounts.password-set", "half@localhost"),
-        ("accounts.powers-declared", "app@10.1.%"),
-        ("accounts.root-local", "root@%"),
-        ("accounts.strong-plugin", "auditor@%"),
-        ("accounts.strong-plugin", "either@localhost"),
-        ("accounts.strong-plugin", "free@%"),
-        ("accounts.strong-plugin", "half@localhost"),
-        ("accounts.strong-plugin", "root@%"),
-        ("accounts.strong-plugin", "root@localhost"),
-        ("accounts.tls-required", "mariadb"),
-        ("database-grants.none-to-everybody", "PUBLIC@ on open"),
-        ("database-grants.system-untouched", "free@% on mysql"),
-        ("plugins.passwords-checked", "mariadb"),
-        ("role-members.admins-declared", "app@10.1.% in readers"),
-        ("variables.binary-log-kept", "mariadb"),
-        ("variables.encrypts-at-rest", "mariadb"),
-        ("variables.files-confined", "mariadb"),
-        ("variables.no-local-infile", "mariadb"),
-    }
+    findings = promises.judged(readings, FAILED, datetime.now(UTC), beside=_of_this_machine, ordered=False)
     spaces = {finding.reason for finding in findings if finding.check == "mariadb.tablespaces.encrypted"}
     assert "shop/cards is encrypted, with key 1" in spaces
     assert "shop/orders is not encrypted" in spaces
     assert {f.outcome for f in findings if f.check == "mariadb.plugins.audit-active"} == {Outcome.PASS}
+    promises.asked_once(readings)
     assert len(world.asked) == len(set(world.asked)), "nothing is asked twice in a run"
 
 
@@ -241,13 +201,5 @@ def test_an_account_with_ed25519_may_ask(world: SqlWorld, tmp_path: Path, reques
 
 
 def test_every_field_of_an_example_is_one_the_source_yields(world: SqlWorld) -> None:
-    from tests.test_contract import _differences
-
-    library = plugins.load()
-    checks = {check.id: check for check in library.checks.values() if check.id.startswith("mariadb.")}
-    possible = {dataset: [dict(row) for row in world.read(dataset).rows] for dataset in KEYS}
-    for example in examples.load(Path(__file__).parent, checks):
-        check = checks[example.check]
-        for dataset, rows in zip(check.datasets, example.rows, strict=True):
-            for row in [rows] if check.each else rows:
-                assert list(_differences(row, possible[dataset], dataset)) == [], example.check
+    rows: dict[str, list[Any]] = {dataset: [dict(row) for row in world.read(dataset).rows] for dataset in KEYS}
+    assert promises.drawn_from(rows, Path(__file__).parent)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from collector import examples, plugins
-from collector.judge import Bench, judge
-from collector.model import Outcome, Unavailable, instant
-from tests.http_world import SPECS, OktaWorld, Reply, Request, same, worlds
-from tests.small_cloud import Office, files_of
-from tests.worlds import Reading
+from collector import plugins
+from collector.model import instant
+from tests import promises
+from tests.http_world import SPECS, OktaWorld, Reply, worlds
 
-SOURCES = sorted(name for name in plugins.load().sources if name.startswith("okta."))
+SOURCES = promises.sources_of("okta")
 
 
 @pytest.fixture
@@ -26,9 +23,7 @@ def okta(tmp_path: Path) -> Iterator[OktaWorld]:
     for world in worlds(OktaWorld, tmp_path):
         furnish(world)
         yield world
-        if world.contract:
-            assert world.contract.faults == []
-            assert world.contract.held or not world.requests or world.faults
+        promises.conforms(world)
 
 
 def furnish(world: OktaWorld) -> None:
@@ -65,11 +60,9 @@ WHOLE = ("okta.api-tokens", "okta.authenticators")
 """Lists that Okta gives in one piece."""
 LISTS = [name for name, keys in KEYS.items() if len(keys) > 2 and name not in WHOLE]
 """Datasets whose list has a second page here."""
-
-
-def keys_of(reading: Reading) -> list[str]:
-    assert reading.shard.path is not None
-    return [json.loads(line)["key"] for line in reading.shard.path.read_bytes().splitlines()]
+ONE = ("okta.caller", "okta.threat-insight", "okta.support-access")
+"""Datasets of one record."""
+PERSONAL = (b"Ada", b"555 0100", b"555-0101", b"hush", b"198.51.100.7", b"Mozilla", b"00-example-token", b"Town")
 
 
 def test_every_dataset_is_tried() -> None:
@@ -78,47 +71,22 @@ def test_every_dataset_is_tried() -> None:
 
 @pytest.mark.parametrize("dataset", KEYS)
 def test_all_of_it_is_read_conforms_to_the_description_and_replays(okta: OktaWorld, dataset: str) -> None:
-    reading = okta.read(dataset)
-    assert reading.shard.population.gap is None
-    assert reading.shard.population.partial == ()
-    assert keys_of(reading) == KEYS[dataset]
-    assert all(line["op"].startswith(("okta:GET /api/v1/", "collector:clock")) for line in reading.ledger.lines)
-    if dataset in LISTS:
-        assert 2 in {line["page"] for line in reading.ledger.lines}
-    kept = json.dumps(reading.ledger.lines).encode() + b"".join(reading.ledger.objects.values())
-    for personal in (
-        b"Ada",
-        b"555 0100",
-        b"555-0101",
-        b"hush",
-        b"198.51.100.7",
-        b"Mozilla",
-        b"00-example-token",
-        b"Town",
-    ):
-        assert personal not in kept
-    same(okta, reading)
-    if okta.contract is None:
-        pytest.skip(f"{SPECS} is absent: requests and replies were not held against the vendor's description")
+    paged = "" if dataset in LISTS else None
+    promises.read_whole(okta, dataset, KEYS[dataset], asked=("okta:GET /api/v1/",), personal=PERSONAL, paged=paged)
+    promises.described(okta)
 
 
 @pytest.mark.parametrize("dataset", KEYS)
 def test_nothing_there_is_a_complete_empty_list(tmp_path: Path, dataset: str) -> None:
     for empty in worlds(OktaWorld, tmp_path):
         empty.single |= {"/api/v1/threats/configuration": {"action": "none"}, "/api/v1/org/privacy/oktaSupport": {}}
-        reading = empty.read(dataset)
-        assert reading.shard.population.proven
-        assert len(reading.rows) == (dataset in ("okta.caller", "okta.threat-insight", "okta.support-access"))
-
-
-FIRST = [name for name in KEYS if name not in ("okta.caller", "okta.threat-insight", "okta.support-access")]
-"""Datasets that begin with a list."""
+        promises.nothing_there(empty, dataset, rows=dataset in ONE)
 
 
 @pytest.mark.parametrize(
     ("dataset", "reply", "kind"),
     [
-        *((dataset, Reply(403, {"errorCode": "E0000006"}), "denied") for dataset in FIRST),
+        *((dataset, Reply(403, {"errorCode": "E0000006"}), "denied") for dataset in KEYS if dataset not in ONE),
         ("okta.caller", Reply(401, {"errorCode": "E0000011"}), "unauthenticated"),
         ("okta.users", Reply(401, {"errorCode": "E0000011"}), "unauthenticated"),
         ("okta.users", Reply(429, {"errorCode": "E0000047"}, {"Retry-After": "0"}), "throttled"),
@@ -126,25 +94,13 @@ FIRST = [name for name in KEYS if name not in ("okta.caller", "okta.threat-insig
     ],
 )
 def test_a_refused_list_is_a_gap(okta: OktaWorld, dataset: str, reply: Reply, kind: str) -> None:
-    okta.faults[".*"] = lambda request, number: reply
-    reading = okta.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert (reading.rows, str(reading.shard.population.gap.kind)) == ([], kind)
-    assert len(okta.requests) == (2 if kind in ("throttled", "server-error") else 1)
-    same(okta, reading)
+    promises.refused(okta, dataset, reply, kind)
 
 
 @pytest.mark.parametrize("dataset", LISTS)
 def test_a_list_that_breaks_off_at_its_second_page_is_unproven(okta: OktaWorld, dataset: str) -> None:
-    def expired(request: Request, _: int) -> Reply | None:
-        return Reply(401, {"errorCode": "E0000011"}) if "after" in request.query else None
-
-    okta.faults[".*"] = expired
-    reading = okta.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert reading.shard.population.gap.kind == "unauthenticated"
-    assert len(reading.rows) == 2
-    same(okta, reading)
+    expired = Reply(401, {"errorCode": "E0000011"})
+    promises.broken_off(okta, dataset, lambda request: "after" in request.query, expired, rows=(2,))
 
 
 @pytest.mark.parametrize(
@@ -159,12 +115,7 @@ def test_a_list_that_breaks_off_at_its_second_page_is_unproven(okta: OktaWorld, 
     ],
 )
 def test_a_refused_sub_reply_stands_in_its_row(okta: OktaWorld, dataset: str, path: str, row: str, field: str) -> None:
-    okta.faults[path] = lambda request, number: Reply(403, {"errorCode": "E0000006"})
-    reading = okta.read(dataset)
-    with pytest.raises(Unavailable, match="was refused"):
-        reading.row(row)[field]
-    assert [gap.resources for gap in reading.shard.population.partial] == [(row,)]
-    same(okta, reading)
+    promises.refused_part(okta, dataset, path, Reply(403, {"errorCode": "E0000006"}), row, field)
 
 
 def test_the_caller_is_the_user_of_the_token_or_left_to_the_connection(okta: OktaWorld) -> None:
@@ -172,7 +123,7 @@ def test_the_caller_is_the_user_of_the_token_or_left_to_the_connection(okta: Okt
     okta.me = None
     reading = okta.read("okta.caller")
     assert (reading.row("caller")["Caller"], reading.row("caller")["getUser"]) == ("", None)
-    same(okta, reading)
+    promises.same(okta, reading)
 
 
 def test_the_period_of_the_log_is_named_at_both_ends(okta: OktaWorld) -> None:
@@ -182,55 +133,35 @@ def test_the_period_of_the_log_is_named_at_both_ends(okta: OktaWorld) -> None:
     assert 'eventType sw "user.session.impersonation."' in query["filter"]
 
 
+FAILED = {
+    "okta.administrators.accounts-active": ["okta"],
+    "okta.administrators.phishing-resistant": ["okta"],
+    "okta.api-tokens.network-restricted": ["00T0", "00T1", "00T2"],
+    "okta.api-tokens.owners-active": ["okta"],
+    "okta.app-users.none-of-leavers": ["okta"],
+    "okta.app-users.through-groups": ["okta"],
+    "okta.authenticators.weak-off": ["aut-security_question"],
+    "okta.password-policies.history": ["00p0", "00p1", "00p2"],
+    "okta.sign-on-policies.session-lifetime": ["00s1"],
+    "okta.system-log.policies-kept": ["okta"],
+    "okta.threat-insight.blocks": ["threat-insight"],
+    "okta.users.factor-beyond-telephone": ["00u2"],
+    "okta.users.invitation-fresh": ["00u4"],
+}
+
+
 def test_the_organisation_is_judged_as_it_is(okta: OktaWorld) -> None:
-    library = plugins.load()
-    checks = [check for check in library.checks.values() if check.id.startswith("okta.")]
     readings = [okta.read(dataset) for dataset in KEYS]
-    bench = Bench(instant("2026-06-01T00:00:00Z"), {})
-    findings = list(judge(checks, [reading.shard for reading in readings], bench))
-    assert {finding.outcome for finding in findings} <= {Outcome.PASS, Outcome.FAIL, Outcome.SKIP}
-    failed = {(finding.check, finding.resource) for finding in findings if finding.outcome is Outcome.FAIL}
-    assert failed == {
-        ("okta.administrators.accounts-active", "okta"),
-        ("okta.administrators.phishing-resistant", "okta"),
-        ("okta.api-tokens.network-restricted", "00T0"),
-        ("okta.api-tokens.network-restricted", "00T1"),
-        ("okta.api-tokens.network-restricted", "00T2"),
-        ("okta.api-tokens.owners-active", "okta"),
-        ("okta.app-users.none-of-leavers", "okta"),
-        ("okta.app-users.through-groups", "okta"),
-        ("okta.authenticators.weak-off", "aut-security_question"),
-        ("okta.password-policies.history", "00p0"),
-        ("okta.password-policies.history", "00p1"),
-        ("okta.password-policies.history", "00p2"),
-        ("okta.sign-on-policies.session-lifetime", "00s1"),
-        ("okta.system-log.policies-kept", "okta"),
-        ("okta.threat-insight.blocks", "threat-insight"),
-        ("okta.users.factor-beyond-telephone", "00u2"),
-        ("okta.users.invitation-fresh", "00u4"),
-    }
-    requests = [(line["op"], json.dumps(line["params"]), line["tokenIn"]) for r in readings for line in r.ledger.lines]
-    assert len(requests) == len(set(requests)), "nothing is asked twice in a run"
+    promises.judged(readings, FAILED, instant("2026-06-01T00:00:00Z"))
+    promises.asked_once(readings)
 
 
 def test_a_run_is_sealed_and_reperformed_and_knows_who_asked(okta: OktaWorld, tmp_path: Path) -> None:
-    office = Office(tmp_path / "office", okta.origin)
-    (office.folder / "token").touch(mode=0o600)
-    (office.folder / "token").write_text(f"{okta.token}\n")
-    text = office.config.read_text()
-    declared = f"connections: [{{name: okta-prod, kind: okta, base_url: {okta.origin}, token: file:token}}]\n"
-    office.config.write_text(re.sub(r"^connections:\n(  .*\n)+", declared, text, flags=re.MULTILINE))
-    said = office.run("--json")
-    assert said.code == 1, said.err
-    assert said.json["counts"]["UNKNOWN"] == said.json["counts"]["ERROR"] == 0
-    with office.sealed() as run:
-        lines = list(run.replies())
+    connection = f"name: okta-prod, kind: okta, base_url: {okta.origin}, token: file:token"
+    office = promises.connected(tmp_path, connection, token=f"{okta.token}\n")
+    lines = promises.sealed(office, okta.token)
     assert {line["caller"] for line in lines} == {"token file:token", "00u1 00u1@example.com"}
     assert [line["op"] for line in lines if line["caller"] == "token file:token"] == ["okta:GET /api/v1/users/{id}"]
-    assert okta.token.encode() not in b"".join(files_of(office.store).values())
-    assert office.verify().ok
-    again = office.rerun()
-    assert again.code == 0, again.err
     okta.token = "revoked"
     assert office.run("--json").code == 3
     assert {gap["gap"] for gap in office.lines("gap")} == {"unauthenticated", "no-identity"}
@@ -267,6 +198,5 @@ def test_every_field_an_example_has_is_a_field_of_the_description(okta: OktaWorl
             if not (isinstance(item, dict) and "$gap" in item):
                 yield from names(item)
 
-    checks = {check.id: check for check in plugins.load().checks.values() if check.id.startswith("okta.")}
-    used = {name for example in examples.load(Path(__file__).parent, checks) for name in names(list(example.rows))}
+    used = {name for _, _, row in promises.shown(Path(__file__).parent, "okta") for name in names(row)}
     assert {name for name in used - ours if f'"{name}": {{' not in schemas} == set()

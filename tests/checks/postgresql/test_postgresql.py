@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import UTC, datetime
 from functools import cache
@@ -10,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from collector import examples, plugins
 from collector.connect.sql import refused
-from collector.judge import Bench, judge
-from collector.model import Outcome, Unavailable
+from collector.model import Unavailable
+from tests import promises
 from tests.database_servers import Running, SqlWorld, postgresql_server  # noqa: F401
-from tests.worlds import Reading
 
 KEYS: dict[str, list[str]] = {
     "postgresql.archiver": ["archiver"],
@@ -106,47 +103,21 @@ def world(postgresql_server: Running, tmp_path: Path) -> SqlWorld:  # noqa: F811
     return world
 
 
-def keys_of(reading: Reading) -> list[str]:
-    assert reading.shard.path is not None
-    return [json.loads(line)["key"] for line in reading.shard.path.read_bytes().splitlines()]
-
-
-def same(world: SqlWorld, reading: Reading) -> None:
-    """The recording gives the same rows, nothing is sent for it, and nothing recorded is left over."""
-    asked = len(world.asked)
-    again = world.replay(reading)
-    assert again.shard.path is not None
-    assert reading.shard.path is not None
-    assert again.shard.path.read_bytes() == reading.shard.path.read_bytes()
-    assert again.shard.population == reading.shard.population
-    assert again.unused == []
-    assert len(world.asked) == asked
-
-
 def test_every_dataset_is_tried() -> None:
-    assert sorted(KEYS) == sorted(name for name in plugins.load().sources if name.startswith("postgresql."))
+    assert sorted(KEYS) == promises.sources_of("postgresql")
 
 
 @pytest.mark.parametrize("dataset", KEYS)
 def test_all_of_it_is_read_by_the_auditor_of_the_docs_and_replays(world: SqlWorld, dataset: str) -> None:
-    reading = world.read(dataset)
-    assert reading.shard.population.gap is None
-    assert reading.shard.population.partial == ()
-    assert reading.shard.population.proven
-    assert sorted(keys_of(reading)) == sorted(KEYS[dataset]) or not KEYS[dataset]
-    assert reading.rows
-    kept = json.dumps(reading.ledger.lines).encode() + b"".join(reading.ledger.objects.values())
-    for secret in (b"SCRAM-SHA-256$", b"only-for-", b"ldapbindpasswd"):
-        assert secret not in kept
-    same(world, reading)
+    secrets = (b"SCRAM-SHA-256$", b"only-for-", b"ldapbindpasswd")
+    keys = KEYS[dataset] or None
+    promises.read_whole(world, dataset, keys, asked=("postgresql:",), personal=secrets, ordered=False)
 
 
 def test_a_dataset_with_nothing_in_it_is_a_complete_empty_list(world: SqlWorld, tmp_path: Path) -> None:
     empty = SqlWorld(world.running, tmp_path, database="postgres")
     for dataset in ("postgresql.tables", "postgresql.definer-functions"):
-        reading = empty.read(dataset)
-        assert (reading.rows, reading.shard.population.proven) == ([], True)
-        same(empty, reading)
+        promises.nothing_there(empty, dataset)
 
 
 @pytest.mark.parametrize(
@@ -156,12 +127,7 @@ def test_a_dataset_with_nothing_in_it_is_a_complete_empty_list(world: SqlWorld, 
 )  # fmt: skip
 @pytest.mark.parametrize("dataset", KEYS)
 def test_a_refused_list_is_a_gap(world: SqlWorld, dataset: str, code: str, kind: str) -> None:
-    world.faults["SELECT"] = refused(code, "no")
-    reading = world.read(dataset)
-    assert reading.shard.population.gap is not None
-    assert (reading.rows, str(reading.shard.population.gap.kind)) == ([], kind)
-    assert len(world.asked) == (2 if kind in ("throttled", "timeout", "server-error") else 1)
-    same(world, reading)
+    promises.refused(world, dataset, refused(code, "no"), kind, where="SELECT")
 
 
 def test_without_the_grants_of_the_docs_nothing_is_mistaken_for_absent(
@@ -180,7 +146,7 @@ def test_without_the_grants_of_the_docs_nothing_is_mistaken_for_absent(
         assert [row["pid"] for row in others] == [other]
         with pytest.raises(Unavailable, match="pg_read_all_stats"):
             others[0]["remote"]
-        same(nobody, sessions)
+        promises.same(nobody, sessions)
     settings = {row["name"] for row in nobody.read("postgresql.settings").rows}
     assert "shared_preload_libraries" not in settings
     assert {"ssl", "log_connections"} <= settings
@@ -211,40 +177,32 @@ def test_the_auditor_can_change_nothing(world: SqlWorld) -> None:
             assert caught.value.args[0]["C"] in ("42501", "25006"), statement
 
 
+FAILED = {
+    "postgresql.databases.closed-to-public": ["orders"],
+    "postgresql.definer-functions.path-fixed": ["shop.close_month(integer)"],
+    "postgresql.extensions.current": ["dblink"],
+    "postgresql.extensions.none-reaches-out": ["dblink"],
+    "postgresql.hba-rules.encrypted": ["line 5"],
+    "postgresql.hba-rules.networks-named": ["line 6"],
+    "postgresql.hba-rules.readable": ["line 2"],
+    "postgresql.hba-rules.strong-methods": ["line 5"],
+    "postgresql.role-memberships.powerful-declared": ["app in pg_execute_server_program by postgres"],
+    "postgresql.roles.attributes-declared": ["deploy"],
+    "postgresql.roles.password-ends": ["auditor", "dba", "deploy"],
+    "postgresql.roles.superusers-declared": ["dba"],
+    "postgresql.schemas.no-public-create": ["shop"],
+    "postgresql.settings.log-lines-attributed": ["postgresql"],
+    "postgresql.settings.sessions-logged": ["postgresql"],
+    "postgresql.settings.statements-logged": ["postgresql"],
+    "postgresql.tables.closed-to-public": ["shop.customers", 'shop."Odd.Name"'],
+}
+
+
 def test_the_estate_is_judged_as_it_is(world: SqlWorld) -> None:
-    library = plugins.load()
-    checks = [check for check in library.checks.values() if check.id.startswith("postgresql.")]
     with world.running.session():
         readings = [world.read(dataset) for dataset in KEYS]
-    findings = list(judge(checks, [reading.shard for reading in readings], Bench(datetime.now(UTC), {})))
-    assert {finding.outcome for finding in findings} <= {Outcome.PASS, Outcome.FAIL, Outcome.SKIP}
-    failed = {
-        (finding.check.removeprefix("postgresql."), finding.resource)
-        for finding in findings
-        if finding.outcome is Outcome.FAIL
-    }
-    assert failed == {
-        ("databases.closed-to-public", "orders"),
-        ("definer-functions.path-fixed", "shop.close_month(integer)"),
-        ("extensions.current", "dblink"),
-        ("extensions.none-reaches-out", "dblink"),
-        ("hba-rules.encrypted", "line 5"),
-        ("hba-rules.networks-named", "line 6"),
-        ("hba-rules.readable", "line 2"),
-        ("hba-rules.strong-methods", "line 5"),
-        ("role-memberships.powerful-declared", "app in pg_execute_server_program by postgres"),
-        ("roles.attributes-declared", "deploy"),
-        ("roles.password-ends", "auditor"),
-        ("roles.password-ends", "dba"),
-        ("roles.password-ends", "deploy"),
-        ("roles.superusers-declared", "dba"),
-        ("schemas.no-public-create", "shop"),
-        ("settings.log-lines-attributed", "postgresql"),
-        ("settings.sessions-logged", "postgresql"),
-        ("settings.statements-logged", "postgresql"),
-        ("tables.closed-to-public", "shop.customers"),
-        ("tables.closed-to-public", 'shop."Odd.Name"'),
-    }
+    findings = promises.judged(readings, FAILED, datetime.now(UTC), ordered=False)
+    promises.asked_once(readings)
     assert len(world.asked) == len(set(world.asked)), "nothing is asked twice in a run"
     passed = {finding.check for finding in findings if finding.outcome == "PASS"}
     assert "postgresql.archiver.works" in passed
@@ -258,15 +216,10 @@ def test_moments_are_utc_whatever_the_zone_of_the_server(world: SqlWorld) -> Non
 def test_every_field_of_an_example_is_one_the_source_yields(world: SqlWorld) -> None:
     from tests.test_contract import _differences
 
-    library = plugins.load()
-    checks = {check.id: check for check in library.checks.values() if check.id.startswith("postgresql.")}
     possible = {dataset: [dict(row) for row in world.read(dataset).rows] for dataset in KEYS}
-    for example in examples.load(Path(__file__).parent, checks):
-        check = checks[example.check]
-        for dataset, rows in zip(check.datasets, example.rows, strict=True):
-            for row in [rows] if check.each else rows:
-                unknown = set(row) - {name for one in possible[dataset] for name in one}
-                assert not unknown, (example.check, unknown)
-                told = {name for one in possible[dataset] for name, value in one.items() if value is not None}
-                known = {name: value for name, value in row.items() if name in told}
-                assert list(_differences(known, possible[dataset], dataset)) == [], example.check
+    for check, dataset, row in promises.shown(Path(__file__).parent, "postgresql"):
+        unknown = set(row) - {name for one in possible[dataset] for name in one}
+        assert not unknown, (check, unknown)
+        told = {name for one in possible[dataset] for name, value in one.items() if value is not None}
+        known = {name: value for name, value in row.items() if name in told}
+        assert list(_differences(known, possible[dataset], dataset)) == [], check
