@@ -17,7 +17,7 @@ from evidence_store.heads import Head, signature_line, split_note
 from evidence_store.history import History, Report
 from evidence_store.merkle import leaf_hash
 from evidence_store.note import NOTE_LIMIT
-from evidence_store.spelling import stamp, unstamp
+from evidence_store.spelling import lasting, stamp, unstamp
 from evidence_store.tokens import (
     CHAIN_LIMIT,
     COSIGNATURE_LIMIT,
@@ -134,7 +134,8 @@ def check_freshness(
             if sizes.get(sha256, run.opening["index"] + 1) > run.opening["index"]:
                 report(where, "names an attestation it began after, and the store does not hold it")
             elif sha256 in times and times[sha256] - run.opened_on > skew:
-                report(where, f"claims to have begun {times[sha256] - run.opened_on} before an attestation it names")
+                early = lasting(times[sha256] - run.opened_on)
+                report(where, f"claims to have begun {early} before an attestation it names")
 
 
 def check_chains(

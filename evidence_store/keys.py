@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from evidence_store.errors import KeyFileError, UsageError, VerificationError
+from evidence_store.fs import Disk
 from evidence_store.spelling import HEX256, unb64
 
 SCRYPT_PKCS8 = re.compile(
@@ -199,6 +200,8 @@ def create_key_file(path: Path, passphrase: bytes) -> str:
         file.write(sealed)
         file.flush()
         os.fsync(file.fileno())
+    disk = Disk()
+    disk.sync_folder(path.absolute().parent)
     return PublicKey(key.public_key()).fingerprint
 
 

@@ -1,4 +1,4 @@
-"""One spelling only: strict JSON, canonical base64, RFC 3339 times in UTC."""
+"""One spelling only: strict JSON, canonical base64, RFC 3339 times in UTC; lengths of time in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -100,3 +100,12 @@ def unstamp(text: object) -> datetime:
     if stamp(moment) != text:
         raise ValueError("not a time as this store writes it")
     return moment
+
+
+def lasting(span: timedelta) -> str:
+    """A length of time for people, in its largest unit and the next: ``2 days 3 hours``."""
+    left = int(span.total_seconds())
+    counts = [(left // 86400, "day"), (left // 3600 % 24, "hour"), (left // 60 % 60, "minute"), (left % 60, "second")]
+    first = next((place for place, (count, _) in enumerate(counts) if count), 3)
+    told = [f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in counts[first : first + 2] if count]
+    return " ".join(told) or "less than a second"

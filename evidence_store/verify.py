@@ -30,7 +30,7 @@ from evidence_store.objects import Objects
 from evidence_store.redaction import check_fields
 from evidence_store.run import PLAN_LIMIT, SealedRun, check_digest
 from evidence_store.seal import facts_of
-from evidence_store.spelling import now, stamp, unstamp
+from evidence_store.spelling import lasting, now, stamp, unstamp
 from evidence_store.tokens import TOKEN_LIMIT, Token, anchored, copies_named, token_digests
 
 LAG_LIMIT_H = 100_000
@@ -548,15 +548,6 @@ def unattested(covered: int, kept: int, leaves: Sequence[Leaf], bare: Sequence[i
         return [OPEN_END]
     runs = f"run {bare[0]} is" if len(bare) == 1 else f"runs {bare[0]} to {bare[-1]} are"
     return [f"{runs} covered by no outside anchor that was checked, and could be cut off unseen; {OPEN_END}"]
-
-
-def lasting(span: timedelta) -> str:
-    """A length of time for people, in its largest unit and the next: ``2 days 3 hours``."""
-    left = int(span.total_seconds())
-    counts = [(left // 86400, "day"), (left // 3600 % 24, "hour"), (left // 60 % 60, "minute"), (left % 60, "second")]
-    first = next((place for place, (count, _) in enumerate(counts) if count), 3)
-    told = [f"{count} {unit}{'' if count == 1 else 's'}" for count, unit in counts[first : first + 2] if count]
-    return " ".join(told) or "less than a second"
 
 
 def timestamp_policy(policy: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,13 +21,12 @@ from evidence_store.errors import UsageError
 from evidence_store.keys import fingerprint_of
 from evidence_store.log import GAP
 from evidence_store.note import Checkpoint
-from evidence_store.spelling import stamp, unstamp
+from evidence_store.spelling import lasting, stamp, unstamp
 from evidence_store.verify import (
     CLOCK_SKEW,
     LAG_LIMIT_H,
     NO_KEY,
     Verification,
-    lasting,
     timestamp_policy,
     unattested,
 )  # fmt: skip

@@ -304,7 +304,7 @@ def the_disk(folder: Path, watched: Watched) -> None:
 
 def a_key(folder: Path, watched: Watched) -> None:
     create_key_file(folder / "key", b"a passphrase of some length")
-    watched.safe(folder / "key")
+    watched.safe(folder / "key", folder)
 
 
 def a_starter(folder: Path, watched: Watched) -> None:
