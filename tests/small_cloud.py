@@ -32,7 +32,7 @@ HOME, AWAY = "eu-central-1", "eu-west-1"
 LOGS = ("--check", "aws.logs.*")
 ALL = (*LOGS, "--check", "aws.iam.password-policy-*")
 
-Fault = Callable[[], tuple[int, str] | None]
+Fault = Callable[["Request"], tuple[int, str] | None]
 """Status and error code of the next reply to an operation; ``None`` answers it."""
 
 
@@ -44,6 +44,11 @@ class Request:
     region: str
     key: str
     params: dict[str, Any]
+
+
+def _page(request: Request) -> int:
+    """Number of the page that is asked for, from 0 on."""
+    return int(request.params.get("nextToken", "t0")[1:])
 
 
 @dataclass
@@ -61,11 +66,18 @@ class Cloud:
     asked: threading.Condition = field(default_factory=threading.Condition)
     endpoint: str = ""
 
-    def refuse(self, operation: str, code: str = "AccessDenied", status: int = 403, after: int = 0) -> None:
-        """Refuse an operation, after some replies were given."""
+    def refuse(
+        self, operation: str, code: str = "AccessDenied", status: int = 403, after: int = 0, page: int = 0
+    ) -> None:
+        """Refuse an operation, after some replies were given, and from this page of each list on.
+
+        Regions are read at the same time: how far each comes in so many replies is open, in so many pages it is not.
+        """
         left = [after]
 
-        def fault() -> tuple[int, str] | None:
+        def fault(request: Request) -> tuple[int, str] | None:
+            if _page(request) < page:
+                return None
             left[0] -= 1
             return (status, code) if left[0] < 0 else None
 
@@ -83,7 +95,7 @@ class Cloud:
             self.asked.notify_all()
         time.sleep(self.slow_s)
         fault = self.faults.get(request.operation)
-        refused = fault() if fault else None
+        refused = fault(request) if fault else None
         if request.operation == "DescribeLogGroups":
             if refused:
                 return refused[0], "application/x-amz-json-1.1", json.dumps({"__type": refused[1], "message": "no"})
@@ -97,7 +109,7 @@ class Cloud:
         return 200, "text/xml", f"<{name}Response><{name}Result>{result}</{name}Result>{metadata}</{name}Response>"
 
     def _log_groups(self, request: Request) -> dict[str, Any]:
-        page = int(request.params.get("nextToken", "t0")[1:])
+        page = _page(request)
         kept = {"retentionInDays": self.retention} if self.retention else {}
         groups = [
             {"logGroupName": f"/{request.region}/{page}/{n}", "creationTime": 1_700_000_000_000, **kept}
