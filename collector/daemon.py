@@ -10,7 +10,7 @@ import socketserver
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from collector.address import Address, is_loopback
 from collector.config import DaemonConfig, Schedule
+from collector.continuity import paused_ahead
 from collector.cron import Cron, next_slot, slots_between
 from collector.errors import AffidavitError, ConfigError
 from evidence_store.errors import StoreError
@@ -52,6 +53,13 @@ class RecordGap(Protocol):
 
     def __call__(self, start: datetime, end: datetime, missed: int, reason: str, /) -> object:
         """``start`` and ``end`` are the first and last slot missed; the reason begins with the schedule."""
+
+
+class Pauses(Protocol):
+    """Every pause that is on record, with the moment it was recorded."""
+
+    def __call__(self) -> Sequence[Mapping[str, Any]]:
+        """Read anew at each call, without holding the store: a pause may be recorded at any time."""
 
 
 class LastSlot(Protocol):
@@ -128,10 +136,12 @@ class Daemon:
         run_once: RunOnce,
         record_gap: RecordGap,
         last_slot: LastSlot,
+        pauses: Pauses = tuple,
         seed: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._run_once, self._record_gap, self._last_slot = run_once, record_gap, last_slot
+        self._pauses = pauses
         self._clock = clock
         self._healthz = config.healthz
         self._lines = {
@@ -194,13 +204,17 @@ class Daemon:
         self._flush()
 
     def fire(self, name: str) -> None:
-        """Make the run that is due for a schedule, or put on record why there is none."""
+        """Make the run that is due for a schedule, or put on record why there is none; a pause is on record already."""
         line = self._lines[name]
         due = line.timetable.due(line.handled, self._clock())
         if not due or self._stop.is_set():
             return
         *missed, slot = due
         self._note_missed(line, missed, "the daemon did not wake in time")
+        if not self._unpaused([slot]):
+            line.handled = slot
+            _say(f"schedule {line.name}: no run for {_z(slot)}: a pause is on record")
+            return
         with self._state_lock:
             running, self._state.running = self._state.running, self._state.running or line.name
         if running:
@@ -280,8 +294,19 @@ class Daemon:
     def _note_missed(self, line: _Line, slots: list[datetime], reason: str) -> None:
         if slots:
             line.handled = slots[-1]
-            self._gaps.append(_gap(line, slots, reason))
-            _say(f"schedule {line.name}: {len(slots)} missed up to {_z(slots[-1])}: {reason}")
+        if missed := self._unpaused(slots):
+            self._gaps.append(_gap(line, missed, reason))
+            _say(f"schedule {line.name}: {len(missed)} missed up to {_z(missed[-1])}: {reason}")
+
+    def _unpaused(self, slots: Sequence[datetime]) -> list[datetime]:
+        """Slots that no pause covers which was on record when they came due."""
+        if not slots:
+            return []
+        try:
+            pauses = self._pauses()
+        except (AffidavitError, StoreError, OSError):
+            return [*slots]  # the run that is tried, or the gap that is written, tells what is wrong with the store
+        return [slot for slot in slots if not paused_ahead(pauses, slot)]
 
     def _flush(self) -> None:
         """Every gap known so far is on record; one that cannot be written stays for the next heartbeat."""

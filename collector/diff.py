@@ -1,8 +1,10 @@
 """What changed between two runs: the world, or the ruler it is measured with.
 
-Four judgements are made of every finding both runs can have: old replies and new replies, each under the old ruler
-(checks and limits) and the new one. A verdict that changes with the ruler over the same replies was not a change of
-the world, however much better it looks.
+What differs is what was sealed. Why, four judgements tell, made of every finding both runs can have: old replies and
+new replies, each under the old ruler (checks and limits) and the new one. A verdict that changes with the ruler over
+the same replies was not a change of the world, however much better it looks. The installed checks may be neither those
+of the old run nor those of the new: where they judge otherwise than was sealed, code that differs between the runs
+counts as the ruler, and the change says that only the sealed code can show it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from evidence_store.run import SealedRun
 
 Key = tuple[str, str, str]
 """Check, resource, scope."""
+
+UNLIKE = "the installed checks judge otherwise than was sealed; --sealed-code executes those of each run"
+"""Said of a change whose cause the installed checks cannot show."""
 
 
 class Cause(StrEnum):
@@ -49,11 +54,14 @@ class Change:
     """Reason of the newer finding, or of the older one that is gone."""
     waived: str = ""
     """Waiver that lets the newer FAIL stand, in words; it is no change of the verdict."""
+    hint: str = ""
+    """What to do where the cause is not shown by what was executed."""
 
     def __str__(self) -> str:
         change = f"{self.old or '-'} -> {self.new or '-'}"
         waived = f"; {self.waived}" if self.waived else ""
-        return f"{self.cause}: {self.check} {self.resource} ({self.scope}): {change}; {self.reason}{waived}"
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{self.cause}: {self.check} {self.resource} ({self.scope}): {change}; {self.reason}{waived}{hint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,7 @@ class Comparison:
     modules: tuple[str, ...]
     """Check modules whose code differs."""
     same: int
-    """Findings with the same outcome in both."""
+    """Findings that were sealed with the same outcome in both."""
     waivers: tuple[str, ...] = ()
     """Waivers that were given, withdrawn or ended between the two runs, in words."""
 
@@ -76,10 +84,11 @@ class Comparison:
 def compare(
     old: SealedRun, new: SealedRun, *, sealed_code: bool = False, notes: Iterable[Mapping[str, Any]] = ()
 ) -> Comparison:
-    """Compare two complete runs of any stores.
+    """Compare what was sealed of two complete runs of any stores.
 
-    With ``sealed_code`` each ruler is the code sealed with its run, which is executed; otherwise both are judged with
-    the installed checks, and only limits can differ. ``notes`` are the leaves of their store: waivers are told beside.
+    With ``sealed_code`` each ruler is the code sealed with its run, which is executed; otherwise causes are sought
+    with the installed checks, under the limits of each run. ``notes`` are the leaves of their store: waivers are told
+    beside.
 
     Raises:
         RerunError: a run is not complete, or its checks are not installed.
@@ -95,10 +104,12 @@ def compare(
                 examples = examples_of(runs[ruler], plans[ruler])
                 done = perform(runs[world], document, library, examples)
                 said[world, ruler] = {(f.check, f.resource, f.scope): f.as_row() for f in done.results.findings}
-    before, after = said["old", "old"], said["new", "new"]
+    before, after = sealed = _sealed(old), _sealed(new)
     same = sum(before[key]["outcome"] == after[key]["outcome"] for key in before.keys() & after.keys())
     given, _ = waivers(notes, instant(plans["new"]["asOf"]))
-    changes = [_beside(change, given, instant(plans["new"]["asOf"])) for change in _changes(plans, said)]
+    changes = [_beside(change, given, instant(plans["new"]["asOf"])) for change in _changes(plans, sealed, said)]
+    if sealed_code:
+        changes = [replace(change, hint="") for change in changes]
     between = tuple(_told(given, instant(plans["old"]["asOf"]), instant(plans["new"]["asOf"])))
     return Comparison(
         old.number, new.number, tuple(changes), tuple(_limits(plans["old"], plans["new"])),
@@ -134,25 +145,47 @@ def _measured(world: Mapping[str, Any], ruler: Mapping[str, Any]) -> dict[str, A
     return {**world, "checks": checks}
 
 
-def _changes(plans: Mapping[str, Any], said: Mapping[tuple[str, str], Mapping[Key, Any]]) -> Iterator[Change]:
-    before, after = said["old", "old"], said["new", "new"]
+def _sealed(run: SealedRun) -> dict[Key, Mapping[str, Any]]:
+    """The findings of a run as they were sealed."""
+    lines = (line for line in run.results() if line["kind"] == "finding")
+    return {(line["check"], line["resource"], line["scope"]): line for line in lines}
+
+
+def _changes(
+    plans: Mapping[str, Any],
+    sealed: tuple[Mapping[Key, Any], Mapping[Key, Any]],
+    said: Mapping[tuple[str, str], Mapping[Key, Any]],
+) -> Iterator[Change]:
+    before, after = sealed
     checks = {name: {check["id"] for check in plan["checks"]} for name, plan in plans.items()}
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
         if old and new and old["outcome"] == new["outcome"]:
             continue
-        cause = _cause(key, said) if old and new else _came_or_went(key[0], checks, gone=new is None)
-        reason = (new or old or {}).get("reason", "")
-        yield Change(*key, cause, old["outcome"] if old else "", new["outcome"] if new else "", reason)
+        was, now = (str(found["outcome"]) if found else "" for found in (old, new))
+        cause, hint = _came_or_went(key[0], checks, gone=new is None), ""
+        if old and new:
+            unlike = (was, now) != (_outcome(said["old", "old"], key), _outcome(said["new", "new"], key))
+            cause, hint = _cause(key, plans, said, unlike=unlike), UNLIKE if unlike else ""
+        yield Change(*key, cause, was, now, (new or old or {}).get("reason", ""), hint=hint)
 
 
-def _cause(key: Key, said: Mapping[tuple[str, str], Mapping[Key, Any]]) -> Cause:
+def _outcome(found: Mapping[Key, Any], key: Key) -> str | None:
+    return str(found[key]["outcome"]) if key in found else None
+
+
+def _cause(
+    key: Key, plans: Mapping[str, Any], said: Mapping[tuple[str, str], Mapping[Key, Any]], *, unlike: bool
+) -> Cause:
     def outcome(world: str, ruler: str) -> str | None:
-        found = said[world, ruler].get(key)
-        return found["outcome"] if found else None
+        return _outcome(said[world, ruler], key)
 
     by_ruler = outcome("old", "new") != outcome("old", "old") or outcome("new", "old") != outcome("new", "new")
     by_world = outcome("new", "old") != outcome("old", "old") or outcome("new", "new") != outcome("old", "new")
+    if unlike and not by_ruler:
+        modules = {*_modules(plans["old"], plans["new"])}
+        own = {check["module"] for plan in plans.values() for check in plan["checks"] if check["id"] == key[0]}
+        by_ruler = not modules.isdisjoint(own) or (bool(modules) and not by_world)
     if by_ruler and by_world:
         return Cause.BOTH
     return Cause.RULER if by_ruler else Cause.WORLD

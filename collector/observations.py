@@ -6,13 +6,12 @@ An observation is a question, never a verdict: each comes with the numbers it re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from collector.attachments import Attachment
-from collector.model import instant
 
 CLUSTER_DAYS = 30
 """Days before an audit in which evidence would cluster if it were made for the audit."""
@@ -25,6 +24,9 @@ SAME_RUNS = 10
 
 SAME_REASONS = 20
 """Findings with the very same words, over different resources, from which they are worth a question."""
+
+OLD_DAYS = 7
+"""Days before its collection from which the age of facts is worth a question."""
 
 ROUND = 50
 """A list of at least this many records whose number is a multiple of it."""
@@ -48,8 +50,8 @@ class Sight:
     opened: datetime
     populations: Sequence[Mapping[str, Any]]
     findings: Sequence[Mapping[str, Any]]
-    newest_fact: datetime | None = None
-    """The latest time that facts of this run are of, where they say so."""
+    facts: Mapping[str, datetime] = field(default_factory=dict)
+    """The latest time that the facts of a task are of, where they say so."""
 
 
 def observe(
@@ -103,11 +105,10 @@ def _identical(runs: Sequence[Sight]) -> Iterator[Observation]:
 
 def _older(runs: Sequence[Sight]) -> Iterator[Observation]:
     for run in runs:
-        if run.newest_fact and run.opened - run.newest_fact > timedelta(days=7):
-            days = (run.opened - run.newest_fact).days
-            yield Observation(
-                "older than its collection", f"run {run.number}", f"its facts are {days} days older than the run"
-            )
+        for task, newest in sorted(run.facts.items()):
+            if run.opened - newest > timedelta(days=OLD_DAYS):
+                told = f"its facts are {(run.opened - newest).days} days older than the run"
+                yield Observation("older than its collection", f"run {run.number}, {task}", told)
 
 
 def _round(runs: Sequence[Sight]) -> Iterator[Observation]:
@@ -132,12 +133,14 @@ def _dated(stated: Sequence[Attachment], start: datetime, audit: datetime) -> It
         yield Observation("clustered before the audit", "statements", told)
 
 
-def sight(number: int, opened: datetime, lines: Iterator[Mapping[str, Any]], facts: Sequence[str] = ()) -> Sight:
-    """A run as an observation sees it, from its result lines and the times its facts are of."""
+def sight(
+    number: int, opened: datetime, lines: Iterable[Mapping[str, Any]], facts: Mapping[str, datetime]
+) -> Sight:
+    """A run as an observation sees it, from its result lines and the newest time that the facts of each task are of."""
     populations, findings = [], []
     for line in lines:
         if line["kind"] == "population":
             populations.append(line)
         elif line["kind"] == "finding":
             findings.append(line)
-    return Sight(number, opened, populations, findings, max(map(instant, facts), default=None))
+    return Sight(number, opened, populations, findings, facts)

@@ -23,6 +23,7 @@ from collector.config import DaemonConfig, Schedule
 from collector.cron import Cron
 from collector.daemon import BEAT_S, Daemon, Timetable, _Trigger, gap_schedule
 from collector.errors import AffidavitError, ConfigError
+from collector.model import stamp
 from evidence_store.errors import LockedError
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -40,6 +41,7 @@ class World:
         self.runs: list[tuple[str, datetime]] = []
         self.gaps: list[tuple[datetime, datetime, int, str]] = []
         self.last = dict(last or {})
+        self.paused: list[dict[str, str]] = []
         self.during: Callable[[threading.Event], None] = lambda stop: None
         self.refuse_gaps = False
         self.config = DaemonConfig(
@@ -52,6 +54,7 @@ class World:
             run_once=self.run_once,
             record_gap=self.record_gap,
             last_slot=self.last.get,
+            pauses=self.pauses,
             clock=lambda: self.now,
         )
 
@@ -64,6 +67,16 @@ class World:
         if self.refuse_gaps:
             raise LockedError("another process writes to the store: 4711", "wait for it")
         self.gaps.append((start, end, missed, reason))
+
+    def pause(self, start: str, end: str) -> None:
+        """A pause, recorded now."""
+        times = {"from": stamp(at(start)), "to": stamp(at(end)), "recordedOn": stamp(self.now)}
+        self.paused.append({"kind": "pause", **times})
+
+    def pauses(self) -> list[dict[str, str]]:
+        if self.refuse_gaps:
+            raise LockedError("another process writes to the store: 4711", "wait for it")
+        return self.paused
 
     def fire(self, name: str, now: str) -> None:
         self.now = at(now)
@@ -103,6 +116,53 @@ def test_missed_slots_are_counted_across_a_change_of_the_clocks() -> None:
     world = World("2026-10-26T12:00", ("hourly", "0 * * * *"), last={"hourly": at("2026-10-24T22:00")})
     world.daemon.catch_up()
     assert [gap[2] for gap in world.gaps] == [38], "the day has 25 hours"
+
+
+def test_a_slot_in_a_pause_that_was_recorded_before_makes_no_run_and_no_gap(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World("2026-01-01T00:00", ("hourly", "0 * * * *"))
+    world.daemon.catch_up()
+    world.pause("2026-01-01T00:30", "2026-01-01T02:30")
+    for hour in (1, 2, 3):
+        world.fire("hourly", f"2026-01-01T0{hour}:00")
+    assert [slot.hour for _, slot in world.runs] == [3]
+    assert world.gaps == []
+    said = capsys.readouterr().err
+    assert "schedule hourly: no run for 2026-01-01T02:00:00Z: a pause is on record" in said
+    assert "run for 2026-01-01T02:00:00Z starts" not in said
+
+
+def test_a_pause_recorded_after_its_slot_does_not_keep_the_run_from_being_made() -> None:
+    world = World("2026-01-01T01:01", ("hourly", "0 * * * *"), last={"hourly": at("2026-01-01T00:00")})
+    world.pause("2026-01-01T00:30", "2026-01-01T01:30")
+    world.daemon.fire("hourly")
+    assert world.runs == [], "a new daemon answers for slots after its start"
+    world.daemon.catch_up()
+    assert [gap[:3] for gap in world.gaps] == [(at("2026-01-01T01:00"), at("2026-01-01T01:00"), 1)]
+    slow = World("2026-01-01T00:00", ("hourly", "0 * * * *"))
+    slow.daemon.catch_up()
+    slow.now = at("2026-01-01T01:01")
+    slow.pause("2026-01-01T00:30", "2026-01-01T01:30")
+    slow.daemon.fire("hourly")
+    assert slow.runs == [("hourly", at("2026-01-01T01:00"))]
+
+
+def test_slots_that_were_paused_are_no_gap_after_a_restart() -> None:
+    world = World("2026-01-01T00:00", ("hourly", "0 * * * *"), last={"hourly": at("2026-01-01T00:00")})
+    world.pause("2026-01-01T00:30", "2026-01-01T03:30")
+    world.now = at("2026-01-01T05:30")
+    world.daemon.catch_up()
+    assert world.gaps == [
+        (at("2026-01-01T04:00"), at("2026-01-01T05:00"), 2, "schedule hourly: the daemon was not running")
+    ]
+
+
+def test_a_store_whose_pauses_cannot_be_read_lets_the_run_tell_why() -> None:
+    world = World("2026-01-01T00:00", ("hourly", "0 * * * *"))
+    world.daemon.catch_up()
+    world.pause("2026-01-01T00:30", "2026-01-01T02:30")
+    world.refuse_gaps = True
+    world.fire("hourly", "2026-01-01T01:00")
+    assert world.runs == [("hourly", at("2026-01-01T01:00"))]
 
 
 def test_a_store_that_is_new_has_no_gap() -> None:

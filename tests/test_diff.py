@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from collector import run as running
 from collector.config import load as load_config
 from collector.demo.story import CONFIG
 from collector.diff import Cause, Comparison, compare
-from collector.plugins import content_root
+from collector.plugins import Library, content_root, load_folders
 from collector.rerun import rerun
 from evidence_store.keys import create_key_file, load_key_file
 from evidence_store.store import Store
@@ -29,6 +30,8 @@ class Estate:
 
     def __init__(self, folder: Path, world: AwsWorld) -> None:
         self.folder = folder
+        self.library: Library | None = None
+        """Checks to judge with; without any, those that are installed."""
         self.world = world
         for name, text in (
             ("affidavit.passphrase", "for this test only"),
@@ -48,6 +51,8 @@ class Estate:
         text = head + (f"checks:\n  parameters:\n{kept}" if kept else "") + tail[tail.index("collection:") :]
         (self.folder / "config.yaml").write_text(text)
         bench = running.prepare(load_config(self.folder / "config.yaml"))
+        if self.library:
+            bench = replace(bench, library=self.library)
         sealed = running.run(
             bench,
             self.store,
@@ -104,6 +109,42 @@ def test_both_at_once_and_what_comes_and_goes(estate: Estate) -> None:
     assert causes == {(WANTED, "password-policy"): Cause.BOTH, (VERSIONING, "second"): Cause.APPEARED}
     back = {(change.check, change.resource): change.cause for change in estate.compare(new, old).changes}
     assert back[VERSIONING, "second"] == Cause.VANISHED
+
+
+def edited(folder: Path, old: str, new: str) -> Library:
+    """Our checks, one of them rewritten, and its examples."""
+    shutil.copytree(content_root() / "checks", folder / "checks")
+    shutil.copytree(content_root() / "tests" / "checks", folder / "checks" / "examples", ignore=_not_examples)
+    module = folder / "checks" / "aws" / "iam_account.py"
+    assert module.read_text().count(old) == 1
+    module.write_text(module.read_text().replace(old, new))
+    return load_folders((folder / "checks",))
+
+
+def _not_examples(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if Path(folder, name).is_file() and not name.endswith(".yaml")]
+
+
+def test_code_that_changed_is_the_ruler_even_where_the_installed_checks_judge_both_alike(
+    estate: Estate, tmp_path: Path
+) -> None:
+    old = estate.run()
+    limit = "if length >= min_length else"
+    estate.library = edited(tmp_path / "gentle", limit, "if length >= min_length or length == 12 else")
+    new = estate.run()
+    found = estate.compare(old, new)
+    (change,) = found.changes
+    assert (change.check, change.cause, change.old, change.new) == (WANTED, Cause.RULER, "FAIL", "PASS")
+    assert "--sealed-code" in change.hint
+    assert change.hint in str(change)
+    assert found.modules == ("checks/aws/iam_account.py",)
+    assert found.same == 2
+    (shown,) = estate.compare(old, new, sealed_code=True).changes
+    assert (shown.cause, shown.hint) == (Cause.RULER, "")
+    estate.world.client("iam").update_account_password_policy(MinimumPasswordLength=13)
+    (back,) = estate.compare(new, estate.run()).changes
+    assert (back.cause, back.old, back.new) == (Cause.WORLD, "PASS", "FAIL"), "one ruler, which is not the installed"
+    assert "--sealed-code" in back.hint
 
 
 def test_todays_checks_judge_last_years_replies(estate: Estate, tmp_path: Path) -> None:

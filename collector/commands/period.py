@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from collector.commands.opening import configured, stored, writable_store
+from collector.console import say
 from collector.continuity import Calendar, State, calendar
-from collector.errors import ConfigError
-from collector.model import Row, stamp
+from collector.errors import ConfigError, RerunError
+from collector.model import Record, Row, Unavailable, instant, stamp
 from collector.report.text import visible
 
 if TYPE_CHECKING:
+    from collector.config import Config
+    from collector.model import Shard
+    from evidence_store.run import SealedRun
     from evidence_store.store import Store
     from evidence_store.verify import Verification
 
@@ -65,9 +70,9 @@ def of_store(store: Store, start: datetime, end: datetime, invalid: tuple[int, .
 
 
 def continuity(arguments: argparse.Namespace) -> int:
-    """Every slot of a period, and what became of it; 3 when one is without evidence of its own time."""
+    """Every slot of a period, and what became of it; 3 when one, or a part of the period, is without evidence."""
     from evidence_store.store import Store
-    from evidence_store.verify import verify_store
+    from evidence_store.verify import LINES_ONLY, verify_store
 
     start, end = period(arguments.start, arguments.end)
     path = stored(configured(arguments.config))
@@ -77,14 +82,16 @@ def continuity(arguments: argparse.Namespace) -> int:
         found = of_store(store, start, until, _invalid(verification))
         controls = _controls(store, found)
     if arguments.json:
-        print(json.dumps({"schema": "affidavit.continuity/1", **found.as_row(), "controls": controls}))
+        told = {**found.as_row(), "controls": controls, "warnings": [LINES_ONLY]}
+        print(json.dumps({"schema": "affidavit.continuity/1", **told}))
     else:
         _show(found)
         for row in controls:
             if row["share"] is not None:
                 print(f"{row['framework']} {row['id']}: read whole in {row['occurrences']} slots, {row['share']:.1%}")
+        print(f"warning: {LINES_ONLY}; affidavit verify reads every body")
     covered = found.counts[State.RUN] + found.counts[State.LATE]
-    return 0 if found.slots and covered == len(found.slots) else 3
+    return 0 if found.slots and covered == len(found.slots) and not found.uncommitted else 3
 
 
 def over_period(store: Store, verification: Verification, start: datetime, end: datetime) -> Row:
@@ -134,12 +141,14 @@ def observe(arguments: argparse.Namespace) -> int:
 
     start, end = period(arguments.start, arguments.end)
     audit = moment(arguments.audit) if arguments.audit else None
-    with Store.open(stored(configured(arguments.config))) as store:
+    config = configured(arguments.config)
+    with Store.open(stored(config)) as store:
         runs = [run for run in store.runs() if run.state == "complete" and start <= run.opened_on <= end]
-        found = look(
-            [sight(run.number, run.opened_on, store.run(run.number).results()) for run in runs], start, end, audit,
-            attachments(store.notes(), end)[0],
-        )  # fmt: skip
+        sights = []
+        for run in runs:
+            sealed = store.run(run.number)
+            sights.append(sight(run.number, run.opened_on, sealed.results(), _facts(sealed, config)))
+        found = look(sights, start, end, audit, attachments(store.notes(), end)[0])
     if arguments.json:
         rows = [asdict(each) for each in found]
         print(json.dumps({"schema": "affidavit.observations/1", "runs": len(runs), "observations": rows}))
@@ -148,6 +157,41 @@ def observe(arguments: argparse.Namespace) -> int:
         print(visible(f"{each.kind}: {each.about}: {each.statistic}"))
     print(f"{len(found)} observations over {len(runs)} runs; each is a question, none is a verdict")
     return 0
+
+
+def _facts(sealed: SealedRun, config: Config) -> dict[str, datetime]:
+    """By task, the newest time that its facts are of, for lists whose records say it; from the recorded replies."""
+    from collector.judge import read_rows
+    from collector.plan import IDENTITY
+    from collector.plugins import load
+    from collector.rerun import perform, plan_of
+
+    document = plan_of(sealed)
+    times = {source["id"]: source["fresh"] for source in document["sources"] if source.get("fresh")}
+    tasks = [task for task in document["tasks"] if task["dataset"] in {*times, *IDENTITY.values()}]
+    newest: dict[str, datetime] = {}
+
+    def look(shards: Sequence[Shard]) -> None:
+        for shard in shards:
+            if name := times.get(shard.task.dataset):
+                for read in read_rows(shard):
+                    if (of := _time(read.row, name)) is not None:
+                        newest[shard.task.id] = max(of, newest.get(shard.task.id, of))
+
+    if any(task["dataset"] in times for task in tasks):
+        try:
+            perform(sealed, {**document, "tasks": tasks, "checks": []}, load(config.plugins), {}, look)
+        except RerunError as error:
+            say(f"note: run {sealed.number}: how old its facts are was not looked at: {error.what}")
+    return newest
+
+
+def _time(row: Record, name: str) -> datetime | None:
+    """The time a record says that it is of; such as do not are UNKNOWN in the run itself."""
+    try:
+        return instant(row[name])
+    except (KeyError, TypeError, ValueError, Unavailable):
+        return None
 
 
 def _controls(store: Store, found: Calendar) -> list[dict[str, Any]]:
@@ -168,13 +212,17 @@ def _controls(store: Store, found: Calendar) -> list[dict[str, Any]]:
 
 
 def _show(found: Calendar) -> None:
+    for part in found.uncommitted:
+        print(f"{part}, {part.hours} hours")
+    for rule in found.rules:
+        print(visible(f"{stamp(rule.at)}  {rule}"))
     for slot in found.slots:
         if slot.state is not State.RUN:
             run = f" run {slot.run}" if slot.run else ""
             print(f"{stamp(slot.at)}  {slot.schedule}  {slot.state}{run}: {visible(slot.reason)}")
     counts = ", ".join(f"{count} {state}" for state, count in found.counts.items() if count)
     share = found.share()
-    covered = "no slot was committed" if share is None else f"{share:.1%} covered"
+    covered = "no slot was committed" if share is None else f"{share:.1%} of the period covered"
     print(f"{len(found.slots)} slots from {stamp(found.start)} to {stamp(found.end)}: {counts or 'none'}; {covered}")
     if hole := found.longest_hole:
-        print(f"longest hole: {hole.hours} hours, schedule {hole.schedule}, {stamp(hole.start)} to {stamp(hole.end)}")
+        print(f"longest hole: {hole.hours} hours, {hole}")
