@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
 from collector import plan as planning
-from collector import plugins
+from collector import plugins, purity
 from collector.config import load as load_config
 from collector.errors import ConfigError
 from collector.suppressions import changes, ruler
 from tests.test_rerun import HOUSE
+
+WITH_A_LIMIT = HOUSE.replace("ok, source\n", "ok, source\n\nfrom ._limits import STARTS\n").replace(
+    ".startswith(starts)", ".startswith(STARTS)"
+)
+"""The limit of the check stands in a helper of the folder."""
 
 
 def _folder(base: Path, name: str, **files: str) -> Path:
@@ -49,7 +55,7 @@ def test_a_house_folder_is_loaded_beside_ours(tmp_path: Path) -> None:
     assert library.checks["aws.house.named"].dataset_kinds == ("snapshot",)
     assert library.code["house/groups.py"] == HOUSE.encode()
     assert "aws.logs.retention" in library.checks
-    assert "house/_helpers.py" not in library.code
+    assert library.code["house/_helpers.py"] == b"raise SystemExit", "sealed like the others, run only when taken from"
     assert "aws.house.named" in plugins.load_checks((tmp_path / "house",))
 
 
@@ -59,10 +65,29 @@ def test_without_our_own_only_the_named_folders_are_loaded(tmp_path: Path) -> No
 
 
 def test_an_installed_package_brings_its_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = SimpleNamespace(__path__=[str(_folder(tmp_path, "packaged", groups=HOUSE))])
-    entry = SimpleNamespace(load=lambda: package)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] if group == "affidavit.checks" else [])
-    assert plugins.load().checks["aws.house.named"].module == "packaged/groups.py"
+    """It is found as Python finds what is installed, and nothing of it runs but what is sealed."""
+    _folder(tmp_path, "packaged", groups=WITH_A_LIMIT, _limits="STARTS = '/'", __init__="raise SystemExit")
+    _distribution(tmp_path, "packaged")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    library = plugins.load()
+    assert library.checks["aws.house.named"].module == "packaged/groups.py"
+    assert {f"packaged/{file}.py" for file in ("__init__", "_limits", "groups")} <= set(library.code)
+    assert "packaged" not in sys.modules
+
+
+def test_an_installed_package_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _distribution(tmp_path, "departed")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match="names departed, which is no installed package"):
+        plugins.load()
+
+
+def _distribution(base: Path, package: str) -> None:
+    """What an installer writes beside a package, that brings checks."""
+    folder = base / f"{package}-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(f"[affidavit.checks]\nhouse = {package}\n")
 
 
 FAMILY = HOUSE.replace("import Aws,", "import Aws, Check,").replace("aws.house", "host.house") + '''
@@ -113,12 +138,16 @@ def test_what_two_families_or_names_hold_is_declared_twice(tmp_path: Path, more:
 def _planned(base: Path, text: str) -> dict[str, Any]:
     """What is sealed as the plan of a run that measures with this module."""
     base.mkdir()
+    return _plan_of(base, _household(base, text))
+
+
+def _plan_of(base: Path, library: plugins.Library) -> dict[str, Any]:
     (base / "config.yaml").write_text(
         "version: 1\norganisation: Test Ltd\nstore: {path: store, origin: test.example.org/log}\n"
         "key: {file: k, passphrase: env:P}\nconnections: [{name: one, kind: host}]\n"
     )
     as_of = datetime(2026, 6, 1, tzinfo=UTC)
-    plan = planning.make(load_config(base / "config.yaml"), _household(base, text), as_of)
+    plan = planning.make(load_config(base / "config.yaml"), library, as_of)
     return dict(orjson.loads(plan.raw))
 
 
@@ -171,7 +200,8 @@ SOURCE = API + "@source('t.a.b', key='K', per='account', permissions=())\ndef b(
 CHECK = API + "@check('t.a.c', title='t', severity='low', each='t.a.b')\ndef c(row{}):\n    {}"
 WRONG = {
     "does not parse": ("def (", "does not load: SyntaxError"),
-    "imports what is not there": ("import nowhere_at_all", "does not load: ModuleNotFoundError"),
+    "imports what is not there": ("import nowhere_at_all", "imports nowhere_at_all, which is not sealed with the run"),
+    "takes what is not there": ("from json import nothing", "does not load: ImportError"),
     "breaks": ("x = undefined", "does not load: NameError"),
     "has a source without a definition": (SOURCE + "yield", "source t.a.b needs a docstring"),
     "has a check without a criterion": (CHECK.format("", "pass"), "check t.a.c needs a docstring"),
@@ -215,3 +245,196 @@ def test_loading_registers_nothing_and_writes_nothing(tmp_path: Path) -> None:
     assert plugins.load_folders((folder,)) is first
     assert [path.name for path in folder.iterdir()] == ["groups.py"]
     assert "aws.house.named" not in plugins.load().checks
+
+
+def test_a_changed_helper_is_a_changed_ruler(tmp_path: Path) -> None:
+    """A limit beside the module cannot turn FAIL into PASS unseen: its bytes are sealed like those of the check."""
+    seen, text = [], WITH_A_LIMIT.replace("aws.house", "host.house")
+    for name, helper in (("old", "STARTS = '/'"), ("new", "STARTS = ''")):
+        root = _folder(tmp_path / name, "house", groups=text, _limits=helper)
+        library = plugins.load_folders((root,))
+        assert library.code["house/_limits.py"] == helper.encode()
+        plan = _plan_of(tmp_path / name, library)
+        seen.append((str(library.checks["host.house.named"].function({"logGroupName": "app"}).outcome), plan))
+    (before, old), (after, new) = seen
+    assert (before, after) == ("FAIL", "PASS")
+    assert ruler(old) != ruler(new)
+    assert list(changes(old, new)) == ["house/_limits.py changed"]
+
+
+def test_what_was_sealed_runs_without_the_folder_it_came_from(tmp_path: Path) -> None:
+    """Helpers are sealed with what takes from them, so a laptop that has only the seal reaches the same verdict."""
+    helpers = {"_limits": "from ._words import FIRST\nSTARTS = FIRST", "_words": "FIRST = '/'"}
+    root = _folder(tmp_path / "here", "house", **helpers)
+    (root / "cloud").mkdir()
+    (root / "cloud" / "groups.py").write_text(WITH_A_LIMIT.replace("._limits", ".._limits"))
+    sealed = plugins.load_folders((root,)).code
+    assert set(sealed) == {"house/_limits.py", "house/_words.py", "house/cloud/groups.py"}
+    for name, content in sealed.items():
+        path = tmp_path / "there" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (tmp_path / "here").rename(tmp_path / "gone")
+    check = plugins.load_folders((tmp_path / "there" / "house",)).checks["aws.house.named"]
+    assert (check.module, str(check.function({"logGroupName": "app"}).outcome)) == ("house/cloud/groups.py", "FAIL")
+
+
+def test_helpers_of_two_folders_are_not_mixed(tmp_path: Path) -> None:
+    other = WITH_A_LIMIT.replace("aws.house", "aws.home")
+    library = plugins.load_folders(
+        (
+            _folder(tmp_path, "house", groups=WITH_A_LIMIT, _limits="STARTS = '/'"),
+            _folder(tmp_path, "home", groups=other, _limits="STARTS = ''"),
+        )
+    )
+    told = {one.id: str(one.function({"logGroupName": "app"}).outcome) for one in library.checks.values()}
+    assert told == {"aws.house.named": "FAIL", "aws.home.named": "PASS"}
+
+
+@pytest.mark.parametrize(
+    ("taken", "words"),
+    [
+        ("from ._nowhere import DAYS", "._nowhere is no file of"),
+        ("from ..._limits import DAYS", "..._limits is no file of"),
+        ("from .groups import named", "takes names from .groups, which is no helper of this folder"),
+        ("from . import _limits", "takes names from ., which is no helper of this folder"),
+        ("from ._limits import *", "imports *"),
+        ("from ._limits import json", "json of _limits.py is a module"),
+        ("from ._limits import DAYS", "imports os, which is not sealed with the run"),
+        ("from ._round import DAYS", "_round.py and _trip.py take from each other"),
+        ("import house._limits", "imports house._limits, which is not sealed with the run"),
+        ("from _limits import DAYS", "imports _limits, which is not sealed with the run"),
+    ],
+)
+def test_a_helper_is_taken_from_in_one_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: str, words: str
+) -> None:
+    limits = "import os\nDAYS = os.environ" if "imports os" in words else "import json\nDAYS = 30"
+    more = {"_round": "from ._trip import DAYS", "_trip": "from ._round import DAYS"}
+    root = _folder(tmp_path, "house", a=f"{taken}\n", groups=HOUSE, _limits=limits, **more)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(root))
+    with pytest.raises(ConfigError) as error:
+        plugins.load_folders((root,))
+    assert words in error.value.what
+    assert ", line 1: " in error.value.what
+    assert error.value.next_step
+
+
+UNSEALED = {
+    "the environment": "import os\ndef f(row):\n    return os.environ['X']",
+    "the environment, late": "def f(row):\n    from os import getenv\n    return getenv('X')",
+    "a module of elsewhere": "import requests",
+    "a module by its name": "f = __import__('os')",
+    "importlib": "import importlib\nf = importlib.import_module('os')",
+    "a file": "def f(row):\n    return open('limits').read()",
+    "a file, under another name": "read = open",
+    "a file through io": "import io\nf = io.open",
+    "a file through a parser": "import xml.etree.ElementTree as ET\nf = ET.parse('limits')",
+    "a file through a path": "from pathlib import Path",
+    "text as code": "f = eval('1')",
+    "all names": "f = globals()['x']",
+    "an attribute by its name": "import re\nf = getattr(re, 'x')",
+    "the names of Python": "f = __builtins__",
+    "its own place": "f = __file__",
+    "the way through a function": "f = (lambda: 0).__globals__",
+    "the way through a class": "f = ().__class__",
+    "the way through a pattern": "match ():\n    case object(__class__=f):\n        pass",
+    "the way through a module": "import json\nf = json.codecs.open('limits')",
+    "a module of a module": "from dataclasses import sys",
+    "a module handed on": "import dataclasses\nd = dataclasses\nf = d.sys",
+    "a hidden module": "import re\nf = re._compiler",
+    "the inside of the collector": "from collector.config import load",
+    "what the collector imports": "from collector.terminology import content_root",
+    "the whole collector": "import collector",
+    "another time zone": "from datetime import datetime\ndef f(row):\n    return datetime.fromtimestamp(row['t'])",
+    "the time zone of here": "def f(row, *, as_of):\n    return as_of.astimezone()",
+    "a clock": "from datetime import UTC, datetime\ndef f(row):\n    return datetime.now(UTC)",
+    "a clock through a module": "import datetime as dt\nf = dt.datetime.utcnow",
+    "a clock through what is told": "def f(row, *, as_of):\n    return as_of.now()",
+    "the day": "from datetime import date\nf = date.today()",
+    "a clock of the system": "import time",
+    "lots": "import random",
+    "lots through statistics": "from statistics import NormalDist",
+    "the order of this process": "def f(row):\n    return hash(row['x'])",
+    "a network": "import urllib.request",
+    "an address, then a network": "import urllib.parse\nf = urllib.request.urlopen",
+    "a program": "import subprocess",
+    "any attribute": "from operator import attrgetter",
+    "everything": "from json import *",
+}
+"""What would move a verdict and stand in no seal."""
+
+
+@pytest.mark.parametrize("what", UNSEALED)
+def test_what_no_seal_would_hold_is_refused_with_its_line(tmp_path: Path, what: str) -> None:
+    """Refused when the module is loaded, before any of it runs."""
+    text = f"raise SystemExit\n{UNSEALED[what]}\n"
+    with pytest.raises(ConfigError, match=r"house/a\.py, line [2-5]: ") as error:
+        plugins.load_folders((_folder(tmp_path, "house", a=text),))
+    assert error.value.next_step
+    assert error.value.exit_code == 2
+
+
+PURE = '''
+import collections.abc
+import datetime as dt
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from collector import api
+from collector.api import Http, source
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit."""
+
+    days: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "days", self.days)
+
+
+def _since(acme: Http) -> datetime:
+    return acme.now() - timedelta(days=1)
+
+
+@source("acme.one", key="id", per="connection", permissions=("GET /x",))
+def one(acme):
+    """All."""
+    yield {"since": acme.now(), "again": _since(acme)}
+
+
+@api.source("acme.two", key="id", per="connection", permissions=("GET /x",))
+def two(acme):
+    """All."""
+    hash = id = type(acme).__name__
+    yield {"id": id, "hash": hash, "now": acme.now()}
+
+
+TOLD = (ET.fromstring("<a/>").tag, json.loads("[]"), urlsplit("https://a").hostname, dt.datetime.fromtimestamp(0, UTC))
+WORD = isinstance(TOLD, collections.abc.Sequence) and __name__ and __doc__
+'''
+
+
+def test_what_a_pure_module_needs_is_there(tmp_path: Path) -> None:
+    assert set(plugins.load_folders((_folder(tmp_path, "house", a=PURE),)).sources) == {"acme.one", "acme.two"}
+
+
+def test_the_page_tells_what_may_be_imported() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "tutorial-check.md").read_text("utf8")
+    told = page.partition("## What a module may import")[2].partition("\n## ")[0]
+    missing = [name for name in purity.ALLOWED if f"`{name}`" not in told]
+    assert missing == []
+
+
+def test_our_own_modules_reach_only_what_is_sealed() -> None:
+    """They are not held to the rule when they are loaded, so they are held to it here."""
+    root = plugins.content_root() / "checks"
+    found = {str(path.relative_to(root)): purity.read(ast.parse(path.read_bytes())) for path in root.rglob("*.py")}
+    assert len(found) > 150
+    assert {name: told for name, told in found.items() if told != ([], [])} == {}
