@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
 
     daemon = command("daemon", "run on the schedules of the configuration until SIGTERM")
     _with_config(daemon)
+    daemon.add_argument("--reason", default="", metavar="TEXT", help="why checks, limits or configuration were changed")
 
     verify = command("verify", "check signatures, digests, log and time stamps of a store or a bundle")
     verify.add_argument("path", type=Path, metavar="PATH", help="folder of a store; folder, zip or tar.zst of a bundle")

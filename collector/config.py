@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,10 @@ from collector.config_faults import (
     check_faults,
     meaning_faults,
     schema_faults,
+    url_faults,
 )
 from collector.cron import Cron
+from collector.errors import ConfigError
 from collector.privacy import DEFAULTS
 from collector.secrets import SecretRef
 from collector.yamlpos import Document
@@ -540,7 +543,7 @@ def _connection(item: dict[str, Any], folder: Path) -> Connection:
     return AwsConnection(
         name,
         tuple(item["regions"]),
-        item.get("endpoint_url"),
+        item.get("endpoint_url") or _endpoint(),
         item.get("profile"),
         _secret(item.get("access_key_id")),
         _secret(item.get("secret_access_key")),
@@ -550,6 +553,18 @@ def _connection(item: dict[str, Any], folder: Path) -> Connection:
             for account in item.get("accounts", ())
         ),
     )
+
+
+def _endpoint() -> str | None:
+    """The endpoint for AWS that the environment names: a setting like one that is written, and sealed with them.
+
+    Raises:
+        ConfigError: it is no address, or holds a password.
+    """
+    url = os.environ.get("AWS_ENDPOINT_URL") or None
+    for fault in url_faults((), url) if url else ():
+        raise ConfigError(f"the environment variable AWS_ENDPOINT_URL: {fault.what}", fault.next_step)
+    return url
 
 
 def _http(item: dict[str, Any], folder: Path) -> HttpConnection:

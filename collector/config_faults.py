@@ -196,10 +196,10 @@ def meaning_faults(data: dict[str, Any], path: Path) -> Iterator[Fault]:
         for number, endpoint in enumerate(connection.get("endpoints", ())):
             yield from _address_faults((*keys, "endpoints", number), endpoint, "www.example.org:443")
     for index, authority in enumerate(data.get("timestamps", {}).get("authorities", ())):
-        yield from _url_faults(("timestamps", "authorities", index, "url"), authority["url"])
+        yield from url_faults(("timestamps", "authorities", index, "url"), authority["url"])
     for index, authority in enumerate(data.get("timestamps", {}).get("authorities", ())):
         if "crl" in authority:
-            yield from _url_faults(("timestamps", "authorities", index, "crl"), authority["crl"])
+            yield from url_faults(("timestamps", "authorities", index, "crl"), authority["crl"])
     yield from _anchor_faults(data.get("anchors", {}))
     yield from _repeated(("checks", "disabled"), data.get("checks", {}).get("disabled", []), "id", "check")
     yield from _key_faults(data["key"])
@@ -218,7 +218,7 @@ def _anchor_faults(anchors: dict[str, Any]) -> Iterator[Fault]:
         from evidence_store.errors import UsageError
 
         keys: Keys = ("anchors", "witnesses", index)
-        yield from _url_faults((*keys, "url"), witness["url"])
+        yield from url_faults((*keys, "url"), witness["url"])
         try:
             Witness.parse(witness["key"])
         except UsageError as error:
@@ -232,7 +232,7 @@ def _anchor_faults(anchors: dict[str, Any]) -> Iterator[Fault]:
         for option in copy.keys() - {kinds[0]} - _COPY_OPTIONS[kinds[0]]:
             yield Fault((*keys, option), f"means nothing for a copy in {kinds[0]}", "delete it")
         if "endpoint_url" in copy:
-            yield from _url_faults((*keys, "endpoint_url"), copy["endpoint_url"])
+            yield from url_faults((*keys, "endpoint_url"), copy["endpoint_url"])
         if "git" in copy and re.match("[a-z]+://[^/]*:[^/]*@|https?://[^/]*@", copy["git"]):
             what = "holds a user name or password"
             yield Fault((*keys, "git"), what, "take it out, let git's credential helper know it, and replace it")
@@ -279,7 +279,7 @@ def _aws_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
     if "profile" in connection and "access_key_id" in connection:
         yield Fault((*keys, "profile"), "stands beside access_key_id", "keep either the profile or the key")
     if "endpoint_url" in connection:
-        yield from _url_faults((*keys, "endpoint_url"), connection["endpoint_url"])
+        yield from url_faults((*keys, "endpoint_url"), connection["endpoint_url"])
     accounts = connection.get("accounts", [])
     yield from _repeated((*keys, "accounts"), accounts, "id", "account")
     for index, account in enumerate(accounts):
@@ -381,7 +381,7 @@ def _entra_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
     if len(proofs) == 2:
         yield Fault((*keys, "certificate"), "stands beside client_secret", "keep one of the two")
     if "authority" in connection:
-        faults = list(_url_faults((*keys, "authority"), connection["authority"]))
+        faults = list(url_faults((*keys, "authority"), connection["authority"]))
         yield from faults
         parts = urlsplit(connection["authority"]) if not faults else None
         if parts and (parts.scheme != "https" or parts.path.strip("/") or parts.query or parts.fragment):
@@ -394,7 +394,7 @@ _ENTRA = ("tenant", "client_id", "client_secret", "certificate", "authority")
 
 def _ldap_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
     """An address that is none, and a password that would travel in the clear."""
-    faults = list(_url_faults((*keys, "url"), connection["url"]))
+    faults = list(url_faults((*keys, "url"), connection["url"]))
     yield from faults
     if faults:
         return
@@ -409,7 +409,7 @@ def _ldap_faults(keys: Keys, connection: dict[str, Any]) -> Iterator[Fault]:
 
 def _api_faults(keys: Keys, url: str) -> Iterator[Fault]:
     """Faults of an address that a credential is sent to."""
-    faults = list(_url_faults(keys, url))
+    faults = list(url_faults(keys, url))
     yield from faults
     if faults:
         return
@@ -420,7 +420,8 @@ def _api_faults(keys: Keys, url: str) -> Iterator[Fault]:
         yield Fault(keys, "holds a query or a fragment", "write scheme, host and path: https://api.example.org/v1")
 
 
-def _url_faults(keys: Keys, url: str) -> Iterator[Fault]:
+def url_faults(keys: Keys, url: str) -> Iterator[Fault]:
+    """What is wrong with an address."""
     try:
         parts = urlsplit(url)
         sound = bool(parts.hostname) and parts.port != 0

@@ -31,6 +31,7 @@ from collector.errors import ConfigError, RerunError
 from collector.judge import Parameters
 from collector.model import Task, instant, stamp
 from collector.plugins import Library
+from collector.settings import settings
 
 SCHEMA = "affidavit.plan/1"
 
@@ -108,13 +109,12 @@ def make(
     chosen = [connection for connection in config.connections if not connections or connection.name in connections]
     disabled = {item.id: item for item in config.checks.disabled}
     kinds = {connection.kind for connection in chosen}
-    able = [
+    possible = [
         check
         for check in sorted(library.checks.values(), key=lambda check: check.id)
-        if check.id not in disabled
-        and not check.retired
-        and {library.sources[dataset].connection for dataset in check.datasets} <= kinds
+        if check.id not in disabled and not check.retired
     ]
+    able = [check for check in possible if _kinds(check, library) <= kinds]
     checks = _with_witnesses([check for check in able if wanted(check)], able)
     if not checks:
         raise ConfigError(
@@ -126,10 +126,7 @@ def make(
     as_of = instant(stamp(as_of))
     used = {task.dataset for task in tasks}
     declared = _declared(checks, chosen)
-    parameters = {
-        id: {**declared.get(id, {}), **config.checks.parameters.get(id, {})}
-        for id in sorted({*declared, *config.checks.parameters})  # noqa: A001
-    }
+    parameters = _parameters(declared, config)
     limits = _plain(config.collection)
     document = {
         "schema": SCHEMA,
@@ -160,7 +157,7 @@ def make(
             {
                 "id": source.id,
                 "definition": source.definition,
-                "filters": "none",
+                "filters": source.filters,
                 "permissions": list(source.permissions),
                 "key": source.key,
                 "per": source.per,
@@ -180,9 +177,41 @@ def make(
         "code": _digests(library.code),
         "examples": _digests(library.examples),
         "files": _digests(files or {}),
+        "settings": settings(config),
+        "whole": _whole(config, library, possible),
     }
     plain = orjson.loads(orjson.dumps(document, default=list))  # as whoever reads it back compares it
     return Plan(config.organisation, as_of, places, tasks, checks, parameters, limits, plain)
+
+
+def _whole(config: Config, library: Library, possible: Sequence[Check]) -> dict[str, Any]:
+    """What the configuration asks when nothing is left out, in brief: a run over a part is measured by the same."""
+    kinds = {connection.kind for connection in config.connections}
+    checks = [check for check in possible if _kinds(check, library) <= kinds]
+    parameters = _parameters(_declared(checks, config.connections), config)
+    datasets = {dataset for check in checks for dataset in check.datasets}
+    tasks = [task for connection in config.connections for task in _tasks(connection, datasets, library)]
+    used = sorted({task.dataset for task in tasks})
+    return {
+        "checks": {check.id: {**check.params, **parameters.get(check.id, {})} for check in checks},
+        "scopes": list(dict.fromkeys(task.scope for task in tasks)),
+        "redactions": [
+            f"{name} {item.json or item.regex}" for name in used for item in library.sources[name].redactions
+        ],
+    }
+
+
+def _kinds(check: Check, library: Library) -> set[str]:
+    """Kinds of connection that a check reads."""
+    return {library.sources[dataset].connection for dataset in check.datasets}
+
+
+def _parameters(declared: Mapping[str, Mapping[str, Any]], config: Config) -> dict[str, dict[str, Any]]:
+    """Limits that are not those a check is shipped with: what is read, and what the configuration says."""
+    return {
+        id: {**declared.get(id, {}), **config.checks.parameters.get(id, {})}
+        for id in sorted({*declared, *config.checks.parameters})  # noqa: A001
+    }
 
 
 def _with_witnesses(wanted: Sequence[Check], able: Sequence[Check]) -> tuple[Check, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from collector import run as running
 from collector.config import DaemonConfig
@@ -15,15 +18,21 @@ from collector.run import Workbench
 from evidence_store.store import Store
 
 
-def serve(bench: Workbench, config: DaemonConfig, open_store: Callable[[], Store]) -> int:
-    """Run until SIGTERM; the store is held only while something is written to it."""
+def serve(bench: Workbench, config: DaemonConfig, open_store: Callable[[], Store], *, reason: str = "") -> int:
+    """Run until SIGTERM; the store is held only while something is written to it.
+
+    ``reason`` is why checks, limits, configuration or timetable are not those of before, where they are not.
+    """
+    every = {connection.name for connection in bench.config.connections}
     connections = {schedule.name: schedule.connections for schedule in config.schedules}
 
     def run_once(schedule: str, scheduled_for: datetime, stop: threading.Event) -> None:
+        chosen = connections[schedule]
+        part = f"connections {', '.join(chosen)}" if chosen and set(chosen) != every else ""
         with open_store() as store:
             sealed = running.run(
                 bench, store, trigger=f"schedule {schedule}", stop=stop, scheduled_for=scheduled_for,
-                connections=connections[schedule],
+                connections=chosen, selection=part, reason=reason,
             )  # fmt: skip
         sealed.attested.tell()
         if sealed.attested.forks:
@@ -42,9 +51,15 @@ def serve(bench: Workbench, config: DaemonConfig, open_store: Callable[[], Store
             slots += [instant(gap["to"]) for gap in store.gaps() if gap_schedule(gap["reason"]) == schedule]
         return max(slots, default=None)
 
+    def pauses() -> list[dict[str, Any]]:
+        with Store.open(bench.config.store.path) as store:
+            return [note for note in store.notes() if note["kind"] == "pause"]
+
     with open_store() as store:
         if committed(store.notes()) != commitment(config):
-            store.append("schedule", commitment(config))
+            by = f"{getpass.getuser()}@{socket.gethostname()}"
+            store.append("schedule", {**commitment(config), "by": by, **({"reason": reason} if reason else {})})
     return Daemon(
-        config, run_once=run_once, record_gap=record_gap, last_slot=last_slot, seed=bench.config.store.origin
-    ).run()
+        config, run_once=run_once, record_gap=record_gap, last_slot=last_slot, pauses=pauses,
+        seed=bench.config.store.origin,
+    ).run()  # fmt: skip

@@ -10,14 +10,19 @@ from typing import Any
 import pytest
 from urllib3.exceptions import ProtocolError
 
+from collector import plan as planning
+from collector import plugins
 from collector.api import Aws as AwsApi
 from collector.api import Redaction, Source, source
+from collector.config import load as load_config
 from collector.connect.aws import Aws, AwsAccount, open_account
 from collector.connect.base import Limits
 from collector.connect.retry import Retry
 from collector.connect.wire import LiveWire, ReplayWire
+from collector.errors import ConfigError
 from collector.fetch import fetch
-from collector.model import GapKind, Row, Shard, Task, record
+from collector.model import GapKind, Row, Shard, Task, instant, record
+from collector.suppressions import changes, ruler
 from tests.worlds import FakeResponse, MemoryLedger
 
 LIMITS = Limits(max_pages=5, max_reply_bytes=50_000, timeout_s=5)
@@ -379,3 +384,55 @@ def test_a_recording_that_lacks_a_reply_is_noticed(tmp_path: Path) -> None:
 def test_rows_of_a_replay_are_records(tmp_path: Path) -> None:
     run = Run(tmp_path, Script(page(["a"])))
     assert record(json.loads(rows(run.again)[0])["row"])["logGroupName"] == "a"
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_LOGS"])
+def test_no_endpoint_of_the_environment_answers_for_the_cloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Only the configuration names one (it takes AWS_ENDPOINT_URL in, and is sealed): here it names none."""
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    run = Run(tmp_path, Script(page(["a"])))
+    assert [line["endpoint"] for line in run.ledger.lines] == ["https://logs.eu-central-1.amazonaws.com"]
+    assert run.same()
+
+
+def test_no_endpoint_of_a_profile_answers_for_the_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = tmp_path / "aws-config"
+    shared.write_text("[default]\nendpoint_url = http://127.0.0.1:9\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(shared))
+    run = Run(tmp_path, Script(page(["a"])))
+    assert [line["endpoint"] for line in run.ledger.lines] == ["https://logs.eu-central-1.amazonaws.com"]
+
+
+def test_the_endpoint_of_the_configuration_is_asked_whatever_else_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LOGS", "http://127.0.0.1:9")
+    account = open_account(limits=LIMITS, workers=1, endpoint_url="http://127.0.0.1:8", access_key_id="k")
+    assert account.client("logs", "eu-central-1").meta.endpoint_url == "http://127.0.0.1:8"
+
+
+CONFIG = """\
+version: 1
+organisation: Test Ltd
+store: {path: store, origin: test.example.org/log}
+key: {file: k, passphrase: env:P}
+connections: [{name: prod, kind: aws, regions: [eu-central-1]}]
+"""
+
+
+def test_the_endpoint_of_the_environment_is_a_setting_and_its_change_a_changed_ruler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+
+    def planned(url: str) -> dict[str, Any]:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        as_of = instant("2026-06-01T00:00:00Z")
+        return dict(planning.make(load_config(tmp_path / "config.yaml"), plugins.load(), as_of).document)
+
+    plain, moved = planned(""), planned("http://127.0.0.1:8")
+    assert ruler(plain) != ruler(moved)
+    assert [line for line in changes(plain, moved) if "http://127.0.0.1:8" in line]
+    assert ruler(planned("")) == ruler(plain)
+    with pytest.raises(ConfigError, match="AWS_ENDPOINT_URL: holds a user name or password"):
+        planned("http://me:hunter2@127.0.0.1:8")

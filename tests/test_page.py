@@ -301,3 +301,18 @@ def test_a_report_of_the_moment_of_its_run_says_nothing_of_age(reader: Reader):
     expect(tab.locator("#statements")).to_have_count(0)
     expect(tab.locator("#waivers")).to_have_count(0)
     expect(tab.locator("#summary")).not_to_contain_text("Stands as")
+
+
+def test_a_leaf_that_had_no_room_unfolds_to_every_change(reader: Reader):
+    leaf = {"kind": "config-change", "index": 3, "recordedOn": "2026-01-03T00:00:00.000Z", "changes": ["a"], "more": 29}
+    leaf |= {"by": "", "reason": ""}
+    spelt = {3: [f"limit {number} {HOSTILE[0]}" for number in range(30)]}
+    tab = reader.open(sample(), notes=[leaf], spelt=spelt)
+    row = tab.locator("#suppressions-measurement tr").filter(has_text="leaf 3")
+    expect(row).to_contain_text("a; and 29 more (nobody said why)")
+    expect(row).to_contain_text("nobody is named")
+    expect(row.locator("li").last).not_to_be_visible()
+    row.locator("summary").click()
+    expect(row.locator("li")).to_have_count(30)
+    expect(row.locator("li").last).to_be_visible()
+    assert tab.evaluate("window.pwned") is None

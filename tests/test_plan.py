@@ -20,7 +20,7 @@ from collector.config import Config
 from collector.config import load as load_config
 from collector.errors import ConfigError, RerunError
 from collector.model import Task
-from collector.suppressions import changes
+from collector.suppressions import WORDS_ONLY, change_leaf, changes, ruler
 
 AS_OF = datetime(2026, 6, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 
@@ -184,6 +184,134 @@ def test_a_plan_that_is_read_back_is_the_same_ruler(config: Config) -> None:
     assert any(isinstance(value, list) for check in plan.document["checks"] for value in check["params"].values())
     assert orjson.loads(plan.raw) == plan.document
     assert list(changes(orjson.loads(plan.raw), _plan(config).document)) == []
+
+
+RICH = CONFIG.replace(
+    "  - {name: here, kind: host}",
+    """\
+  - {name: here, kind: host}
+  - {name: code, kind: github, base_url: "https://api.example.org", token: env:CODE_TOKEN, roots: r.pem, accounts: [o]}
+  - {name: dir, kind: ldap, url: "ldaps://dir.example.org", base: "dc=x", bind_dn: "cn=x", password: file:dir-password}
+  - {name: papers, kind: register, folder: registers}""",
+)
+RICH += """\
+daemon:
+  schedules: [{name: nightly, cron: 15 2 * * *, connections: [web]}]
+timestamps: {authorities: [{url: "https://tsa.example.org/", roots: tsa.pem}]}
+anchors: {copies: [{folder: mirror}]}
+privacy: {fields: [{operation: "github:GET /users", json: "[].login", kind: name}]}
+"""
+
+
+def _settled(folder: Path, text: str) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(text)
+    return dict(_plan(load_config(folder / "config.yaml")).document)
+
+
+def test_the_plan_holds_every_setting_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODE_TOKEN", "s3cr3t-of-this-test")
+    (tmp_path / "dir-password").write_text("s3cr3t-of-this-test")
+    (tmp_path / "r.pem").write_bytes(b"roots")
+    document = _settled(tmp_path, RICH)
+    told = document["settings"]
+    assert b"s3cr3t" not in orjson.dumps(document)
+    expected = {
+        "organisation": "Test Ltd",
+        "connections": ["code", "dir", "here", "one", "papers", "two", "web"],
+        "store.path": "store",
+        "key.passphrase": "env:P",
+        "connections.code.token": "env:CODE_TOKEN",
+        "connections.code.roots": "r.pem",
+        "connections.code.roots.sha256": hashlib.sha256(b"roots").hexdigest(),
+        "connections.dir.password": "file:dir-password",
+        "connections.papers.folder": "registers",
+        "connections.two.accounts.111122223333.role": "arn:aws:iam::111122223333:role/audit",
+        "connections.web.endpoints": ["www.example.org:443", "[2001:db8::1]:8443"],
+        "checks.disabled.aws.logs.encryption.by": "J. Doe",
+        "checks.parameters.aws.logs.retention.min_days": 30,
+        "daemon.schedules.nightly.cron": "15 2 * * *",
+        "daemon.time_zone": "UTC",
+        "timestamps.authorities.https://tsa.example.org/.roots.sha256": "the file cannot be read",
+        "anchors.copies.mirror.branch": "main",
+        "privacy.defaults": True,
+        "privacy.fields.github:GET /users [].login.kind": "name",
+        "collection.attempts": 2,
+    }
+    assert {name: told[name] for name in expected} == expected
+    again = _settled(tmp_path / "elsewhere", RICH.replace("r.pem", str(tmp_path / "r.pem")))["settings"]
+    differing = {name for name in told if told[name] != again[name]}
+    assert differing == {"connections.code.roots"}, "where the folder lies is no setting"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("https://api.example.org", "https://other.example.org",
+         "setting connections.code.base_url: https://api.example.org -> https://other.example.org"),
+        ("ldaps://dir.example.org", "ldaps://dir2.example.org",
+         "setting connections.dir.url: ldaps://dir.example.org -> ldaps://dir2.example.org"),
+        ("roots: r.pem, ", "", "setting connections.code.roots: r.pem -> not set"),
+        ("folder: registers", "folder: papers", "setting connections.papers.folder: registers -> papers"),
+        ("privacy: {", "privacy: {defaults: false, ", "setting privacy.defaults: True -> False"),
+        ("{folder: mirror}", "{folder: mirror2}", "setting anchors.copies: dropped mirror"),
+        ("tsa.example.org", "tsa2.example.org",
+         "setting timestamps.authorities: added https://tsa2.example.org/"),
+        ("15 2 * * *", "15 2 1 * *", "setting daemon.schedules.nightly.cron: 15 2 * * * -> 15 2 1 * *"),
+        (', "[2001:db8::1]:8443"', "", "setting connections.web.endpoints: dropped [2001:db8::1]:8443"),
+        ("regions: [us-east-1]", "regions: [us-east-1], endpoint_url: https://aws.example.org",
+         "setting connections.one.endpoint_url: not set -> https://aws.example.org"),
+        ("env:CODE_TOKEN", "env:OTHER", "setting connections.code.token: env:CODE_TOKEN -> env:OTHER"),
+        ("attempts: 2", "attempts: 1", "collection.attempts: 2 -> 1"),
+        ("connections: [web]", "connections: [here]", "setting daemon.schedules.nightly.connections: dropped web"),
+    ],
+)  # fmt: skip
+def test_whatever_is_set_otherwise_is_told_by_its_name(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert RICH.count(old) >= 1
+    before, after = _settled(tmp_path, RICH), _settled(tmp_path, RICH.replace(old, new))
+    assert told in list(changes(before, after))
+    assert told in change_leaf(before, "r0", after, "me", "")["changes"]
+
+
+def test_roots_that_changed_under_the_same_name_are_another_ruler(tmp_path: Path) -> None:
+    (tmp_path / "r.pem").write_bytes(b"roots")
+    before = _settled(tmp_path, RICH)
+    (tmp_path / "r.pem").write_bytes(b"others")
+    after = _settled(tmp_path, RICH)
+    assert ruler(before) != ruler(after)
+    (told,) = changes(before, after)
+    assert told.startswith("setting connections.code.roots.sha256: ")
+
+
+def test_of_a_kubeconfig_only_the_servers_are_told(tmp_path: Path) -> None:
+    (tmp_path / "kube").write_text(
+        "clusters: [{name: c, cluster: {server: 'https://k.example.org:6443'}}]\n"
+        "users: [{name: u, user: {token: s3cr3t}}]"
+    )
+    more = "  - {name: k, kind: kubernetes, kubeconfig: kube, context: x}\nchecks:"
+    told = _settled(tmp_path, CONFIG.replace("checks:", more, 1))["settings"]
+    assert told["connections.k.kubeconfig.c.server"] == "https://k.example.org:6443"
+    assert b"s3cr3t" not in orjson.dumps(told)
+
+
+def test_other_words_for_the_same_are_the_same_settings(tmp_path: Path) -> None:
+    before = _settled(tmp_path, RICH)
+    after = _settled(tmp_path, RICH.replace("folder: registers", "folder: ./registers") + "# a word more\n")
+    assert before["settings"] == after["settings"]
+    assert change_leaf(before, "r0", after, "me", "")["changes"] == [WORDS_ONLY]
+
+
+def test_a_plan_over_a_part_says_what_the_whole_would_be(config: Config) -> None:
+    full = _plan(config).document
+    assert full["whole"] == {
+        "checks": {check["id"]: check["params"] for check in full["checks"]},
+        "scopes": list(dict.fromkeys(task["id"].partition("@")[2] for task in full["tasks"])),
+        "redactions": [f"{one['id']} {item['path']}" for one in full["sources"] for item in one["redactions"]],
+    }
+    part = _plan(config, _only("tls.endpoint.days-left"), connections=["web"], selection="x").document
+    assert [check["id"] for check in part["checks"]] == ["tls.endpoint.days-left"]
+    assert (part["whole"], part["settings"]) == (full["whole"], full["settings"])
+    assert list(changes(full, part)) == list(changes(part, full)) == []
 
 
 def test_the_collector_itself_is_part_of_the_plan(config: Config) -> None:

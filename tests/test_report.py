@@ -387,3 +387,39 @@ def test_each_finding_that_did_not_pass_shows_its_grade_and_the_letters_are_expl
     rows = [line for line in text.splitlines() if line.startswith(("UNKNOWN  ", "FAIL  "))]
     assert rows
     assert {line.split()[1] for line in rows} <= set("ABCD")
+
+
+def test_the_terminal_tells_what_was_not_shown_newest_first_and_counts_the_rest() -> None:
+    plan = sample().plan_document()
+    plan["sources"][0]["redactions"] = [{"operation": "*", "path": "SecretKey", "reason": "a secret"}]
+    leaves = [
+        {"kind": "config-change", "index": index, "recordedOn": f"2026-01-{index:02}T00:00:00.000Z",
+         "by": "me@here", "reason": "", "changes": [f"change {index} " + "x" * 400], "more": 0}
+        for index in range(2, 22)
+    ]  # fmt: skip
+    text = terminal.render(sample().report(plan=plan, notes=leaves))
+    lines = text.splitlines()
+    start = lines.index("Not shown, or measured otherwise: 21, and 1 kinds of fields redacted; of the environment: 0")
+    assert lines[start + 1].startswith("  check disabled: aws.kms.rotation: keys are held by the provider (by j.doe, ")
+    assert lines[start + 2].startswith("  measurement changed: leaf 21: change 21 xxx")
+    assert lines[start + 2].endswith("... (by me@here, 2026-01-21T00:00:00.000Z)")
+    assert lines[start + 13] == "  and 9 more: --format html"
+    assert "change 10 " not in text
+    bare = sample().plan_document() | {"disabled": []}
+    assert "measured otherwise" not in terminal.render(sample().report(plan=bare))
+
+
+def test_a_list_that_changed_with_the_settings_of_its_connection_is_not_laid_on_the_estate() -> None:
+    made = sample()
+    plan = made.plan_document() | {"settings": {"connections": ["prod"], "connections.prod.regions": ["eu"]}}
+    before = plan | {"settings": plan["settings"] | {"connections.prod.regions": ["eu", "us"]}}
+    earlier = [{**line, "root": "another"} for line in made.lines if line["kind"] == "population"]
+    for line in made.lines:
+        if line["kind"] == "population":
+            line["root"] = "this"
+    same = made.report(plan=plan, earlier=earlier, earlier_plan=plan).suppressions
+    moved = made.report(plan=plan, earlier=earlier, earlier_plan=before).suppressions
+    prod = {row["name"] for row in same if row["side"] == "environment" and "@prod" in row["name"]}
+    assert prod
+    assert {row["name"] for row in moved if row["what"] == "list changed"} == prod
+    assert all("@prod" not in row["name"] for row in moved if row["side"] == "environment")

@@ -486,3 +486,49 @@ def test_the_time_of_collection_is_that_of_the_start(office: Office) -> None:
         times = [line["t"] for line in run.replies()]
     assert as_of <= min(times)
     assert HOME in {line["region"] for line in run.replies()}
+
+
+def _retention(office: Office, days: int) -> None:
+    text = office.config.read_text().partition("\nchecks:")[0]
+    office.config.write_text(f"{text}\nchecks: {{parameters: {{aws.logs.retention: {{min_days: {days}}}}}}}\n")
+
+
+def _announced(office: Office, *options: str) -> list[dict[str, Any]]:
+    told = affidavit("report", *options, "--config", str(office.config), "--format", "json").json["suppressions"]
+    return [row for row in told if row["what"] in ("measurement changed", "limit changed")]
+
+
+def test_a_run_over_a_part_does_not_launder_a_limit(office: Office) -> None:
+    _retention(office, 100)
+    assert office.run(*ALL).code == 1
+    (first,) = _announced(office)
+    assert first["reason"] == "365 by default, 100 here; no leaf tells since when, or why"
+    _retention(office, 30)
+    office.run("--check", "aws.iam.password-policy-length")
+    office.run(*ALL, "--reason", "not the one that changed it")
+    told = "limit min_days of aws.logs.retention: 100 -> 30"
+    limit, leaf = _announced(office)
+    assert (leaf["reason"], leaf["changes"]) == (f"{told} (nobody said why)", [told])
+    assert limit["reason"] == "365 by default, 30 here (nobody said why)"
+    assert (limit["by"], limit["when"], limit["leaf"]) == (leaf["by"], leaf["when"], leaf["leaf"])
+    assert limit["by"]
+    assert office.verify().ok
+
+
+def test_the_report_names_every_change_where_the_leaf_has_room_for_a_few(office: Office) -> None:
+    _retention(office, 100)
+    assert office.run(*LOGS).code == 1
+    more = "mappings: [iso-27001, iso-27017-2015]"
+    office.config.write_text(office.config.read_text().replace("mappings: [iso-27001]", more))
+    assert office.run(*LOGS, "--reason", "a framework more").code == 1
+    (leaf,) = [row for row in _announced(office) if row["what"] == "measurement changed"]
+    assert "setting mappings: added iso-27017-2015" in leaf["reason"]
+    assert " more (why: a framework more)" in leaf["reason"]
+    added = [line for line in leaf["changes"] if line.startswith("mappings/iso-27017-2015/")]
+    assert len(added) > 12
+    plan = office.store / "runs" / "00000001" / "plan.json"
+    plan.write_bytes(plan.read_bytes().replace(b"Test Ltd", b"Test Inc"))
+    said = affidavit("report", "--config", str(office.config), "--format", "json")
+    assert said.code == 4
+    (alone,) = [row for row in said.json["suppressions"] if row["what"] == "measurement changed"]
+    assert (alone["reason"], "changes" in alone) == (leaf["reason"], False)

@@ -36,7 +36,7 @@ def aws() -> Iterator[Cloud]:
 class Served:
     """What the service gave the daemon."""
 
-    def __init__(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, office: Office, monkeypatch: pytest.MonkeyPatch, reason: str = "") -> None:
         config = load_config(office.config)
         signer = load_key_file(office.folder / "signing.key", PASSPHRASE)
         given = {}
@@ -55,7 +55,7 @@ class Served:
 
         monkeypatch.setattr(service, "Daemon", Daemon)
         assert config.daemon is not None
-        assert service.serve(running.prepare(config), config.daemon, open_store) == 0
+        assert service.serve(running.prepare(config), config.daemon, open_store, reason=reason) == 0
         self.run_once, self.record_gap, self.last_slot = (
             given[name] for name in ("run_once", "record_gap", "last_slot")
         )
@@ -115,3 +115,27 @@ def test_the_store_is_held_only_while_something_is_written(served: Served, offic
     served.run_once("weekly", SLOT, threading.Event())
     with Store.open(office.store, signer=load_key_file(office.folder / "signing.key", PASSPHRASE)) as store:
         assert [run.opening["trigger"] for run in store.runs()] == ["schedule weekly"]
+
+
+def test_a_schedule_over_some_connections_is_a_part_and_the_reason_given_is_that_of_the_changes(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = office.config.read_text()
+    office.config.write_text(text.replace("connections:\n", "connections:\n  - {name: here, kind: host}\n", 1))
+    said: list[dict[str, Any]] = []
+    real = running.run
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        said.append(options)
+        return real(*arguments, **options, wanted=lambda check: check.id == "aws.logs.retention")
+
+    monkeypatch.setattr(running, "run", noted)
+    served = Served(office, monkeypatch, reason="CHG-7")
+    served.run_once("nightly", SLOT, threading.Event())
+    served.run_once("weekly", SLOT, threading.Event())
+    assert [(one["selection"], one["reason"]) for one in said] == [("connections cloud", "CHG-7"), ("", "CHG-7")]
+    with office.sealed(1) as run:
+        assert b'"selection": "connections cloud"' in run.plan()
+    with Store.open(office.store) as store:
+        (timetable,) = [note for note in store.notes() if note["kind"] == "schedule"]
+    assert timetable["reason"] == "CHG-7"

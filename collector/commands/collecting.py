@@ -151,7 +151,7 @@ def daemon(arguments: Arguments) -> int:
             f"{arguments.config} has no daemon section", "add daemon.schedules, as in config.example.yaml"
         )
     key = signer(bench.config)  # once: each slot opens the store anew
-    return serve(bench, bench.config.daemon, lambda: writable_store(bench.config, key))
+    return serve(bench, bench.config.daemon, lambda: writable_store(bench.config, key), reason=arguments.reason)
 
 
 def _prepare(arguments: Arguments) -> Workbench:

@@ -26,6 +26,7 @@ STALE = 10
 def report(arguments: Arguments) -> int:
     """Verify a run, then show it."""
     from collector.report import from_run, json_, page, terminal
+    from collector.report.measured import in_full
     from collector.sealing import outside
     from collector.signing import signer
     from evidence_store.revocation import checked_roots
@@ -54,9 +55,10 @@ def report(arguments: Arguments) -> int:
         before = [run.number for run in store.runs() if run.state == "complete" and run.number < shown.number]
         earlier = store.run(before[-1]) if before else None
         covered = over_period(store, verification, *between) if between else None
+        spelt = in_full(store.notes(), (store.run(run.number) for run in store.runs() if run.kept))
         data = from_run(
             shown, verification, key=store.fingerprint, notes=store.notes(), earlier=earlier, at=at,
-            formerly=formerly, continuity=covered,
+            formerly=formerly, continuity=covered, spelt=spelt,
         )  # fmt: skip
     if arguments.format == "html":
         target = arguments.output or Path(f"report-{data.run}.html")

@@ -15,14 +15,16 @@ from typing import Any, Protocol
 
 import orjson
 
+from collector.apart import warned
 from collector.attachments import Attachment, attachments, evidence
 from collector.catalogue import ControlKey
 from collector.controls import Result
 from collector.grades import graded
 from collector.model import GapKind, Outcome, Row, instant, stamp
+from collector.report.measured import readable
 from collector.report.permissions import permissions
 from collector.standing import control_standing, counted, stale_lists, standing
-from collector.suppressions import estate_changes, suppressed
+from collector.suppressions import estate_changes, moved, suppressed
 from collector.waivers import Waiver, beside, holds, waivers
 
 OUTCOMES = (Outcome.ERROR, Outcome.UNKNOWN, Outcome.FAIL, Outcome.PASS, Outcome.SKIP)
@@ -188,7 +190,10 @@ class ReportData:
     certificates: tuple[Row, ...] = ()
     """Per check: its examples by outcome, and its flaw when it did not do what they say in this run."""
     suppressions: tuple[Row, ...] = ()
-    """What was not shown, and how the measurement changed up to this run: ``{side, what, name, reason, by}``."""
+    """What was not shown, and how the measurement changed up to this run: ``{side, what, name, reason, by}``.
+
+    What a leaf recorded has ``when`` and ``leaf`` too, and an announced change all of its ``changes``.
+    """
     at: str = ""
     """The moment the report speaks of, where it speaks of more than the run: statements, waivers, age of evidence."""
     attachments: tuple[Row, ...] = ()
@@ -268,17 +273,20 @@ def from_run(
     at: datetime | None = None,
     formerly: Mapping[ControlKey, Sequence[Row]] | None = None,
     continuity: Row | None = None,
+    spelt: Mapping[int, Sequence[str]] | None = None,
 ) -> ReportData:
     """The report of a sealed run; with an ``earlier`` one, also of how the estate changed since.
 
     ``key`` is the fingerprint of the key its store is signed with, ``notes`` are the leaves that record a fact, ``at``
-    is the moment the report is made, ``formerly`` says what controls were called, ``continuity`` is of a period.
+    is the moment the report is made, ``formerly`` says what controls were called, ``continuity`` is of a period,
+    ``spelt`` says all that changed by leaf that announces a change (:func:`collector.report.measured.in_full`).
     """
     return build(
         orjson.loads(run.plan()), run.opening, run.closing, run.replies(), run.results(), verification,
         run=run.number, state=run.state, key=key, notes=notes, absent=run.absent(),
         earlier=[line for line in earlier.results() if line["kind"] == "population"] if earlier else (),
-        at=at, formerly=formerly, continuity=continuity,
+        earlier_plan=readable(earlier) if earlier else None,
+        at=at, formerly=formerly, continuity=continuity, spelt=spelt,
     )  # fmt: skip
 
 
@@ -296,9 +304,11 @@ def build(
     notes: Iterable[Mapping[str, Any]] = (),
     absent: Mapping[int, str] | None = None,
     earlier: Iterable[Mapping[str, Any]] = (),
+    earlier_plan: Mapping[str, Any] | None = None,
     at: datetime | None = None,
     formerly: Mapping[ControlKey, Sequence[Row]] | None = None,
     continuity: Row | None = None,
+    spelt: Mapping[int, Sequence[str]] | None = None,
 ) -> ReportData:
     """The report of what a run sealed; without a verification its seal counts as not verified.
 
@@ -339,8 +349,8 @@ def build(
         tuple(_without(line, "headers", *NOT_SEALED) | _why(line, absent or {}) for line in replies),
         tuple(shelves["certificate"]),
         (
-            *suppressed(plan, (note for note in notes if _belongs(note, closing.get("index", sys.maxsize), at))),
-            *estate_changes(earlier, populations),
+            *suppressed(plan, (note for note in notes if _belongs(note, closing.get("index", sys.maxsize), at)), spelt),
+            *estate_changes(earlier, populations, moved(earlier_plan, plan) if earlier_plan else ()),
         ),
         stamp(at) if at else "", tuple(human), tuple(one.as_row(at) for one in let_stand) if at else (),
         tuple(one.as_row() for one in stale), continuity, tuple(permissions(plan, replies, gaps, populations)),
@@ -422,6 +432,7 @@ def _seal(
         f"{count} result lines are of the kind {kind!r}, which this release does not know and does not show"
         for kind, count in sorted(strangers.items())
     )
+    unknown += (told,) if (told := warned(closing)) else ()
     unknown += tuple(f"leaf {index} states something this release cannot read and does not show" for index in unread)
     if verification is None:
         return Seal(False, False, (UNCHECKED,), unknown, fingerprint)

@@ -300,7 +300,7 @@ function facts() {
     fact("Collector", [data.collector.name, data.collector.version].filter(Boolean).join(" ")), fact("Configuration (SHA-256)", data.config && code(data.config)),
     fact("Told as of", data.at && time(data.at)), fact("Waived", data.waived > 0 && `${data.waived} of ${many(data.counts.FAIL, "exception")}; they stay FAIL`),
     fact("Stands as", data.standing.stale.length > 0 && `${data.standing.counts.UNKNOWN} unknown: ${many(data.standing.stale.length, "list")} read too long ago`),
-    fact("Period", data.continuity && [day(data.continuity.from), " to ", until(data.continuity.to), data.continuity.share !== null && `: ${(data.continuity.share * 100).toFixed(1)} % of ${many(data.continuity.slots.length, "slot")} covered`]),
+    fact("Period", data.continuity && [day(data.continuity.from), " to ", until(data.continuity.to), data.continuity.share !== null && `: ${(data.continuity.share * 100).toFixed(1)} % covered, ${many(data.continuity.slots.length, "slot")} due`, (data.continuity.uncommitted || []).map((hole) => h("div", null, `no timetable: ${day(hole.from)} to ${until(hole.to)}`))]),
     fact(data.seal.authenticated ? "Signing key (fingerprint)" : "Signing key the store names, not authenticated", data.seal.fingerprint && code(data.seal.fingerprint)), fact("Place in the log", data.opening.index !== undefined && `leaf ${data.opening.index}${data.closing.index === undefined ? "" : ` to ${data.closing.index}`}`));
 }
 const jump = (selector, then) => h("button", { type: "button", class: "plain", onclick: () => { then(); document.querySelector(selector).scrollIntoView(); } });
@@ -356,6 +356,8 @@ const populationList = list({
 });
 const listed = new Set(data.populations.map((item) => item.task));
 const orphans = data.replies.filter((reply) => !listed.has(reply.task));
+// A leaf has room for some changes; all of them, told anew from the sealed plans, stand folded under it.
+const spelt = (item) => (item.changes || []).some((one) => !item.reason.includes(one)) && h("details", { class: "changes" }, h("summary", null, `all ${many(item.changes.length, "change")}`), h("ul", null, item.changes.map((one) => h("li", null, one))));
 const glossary = (title, terms) => h("div", null, h("h3", null, title), h("dl", { class: "rows" }, Object.entries(terms).map(([term, told]) => [h("dt", { style: "text-transform:none" }, Array.isArray(told) ? badge(terms, term) : words(term)), h("dd", null, Array.isArray(told) ? told[2] : told)])));
 
 const sections = [
@@ -377,7 +379,7 @@ const sections = [
     data.silent_checks.length > 0 && [h("h3", null, "Checks that were planned and gave no result"), h("p", null, data.silent_checks.map((id, place) => [place ? ", " : "", checkLink(id)]))],
     data.disabled.length > 0 && [h("h3", null, "Checks that were switched off"), h("table", { id: "disabled" }, h("thead", null, h("tr", null, ["Check", "Reason given", "By"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, data.disabled.map((item) => h("tr", null, h("td", null, code(item.id)), h("td", null, item.reason), h("td", null, item.by)))))],
     data.selection && h("p", { class: "note" }, `Only a part was asked for: ${data.selection}.`),
-    ["measurement", "environment"].map((side) => [side, data.suppressions.filter((item) => item.side === side)]).filter(([, items]) => items.length > 0).map(([side, items]) => [h("h3", null, side === "measurement" ? "What you were not shown, and how the measurement changed" : "How the environment changed since the run before"), h("table", { id: `suppressions-${side}` }, h("thead", null, h("tr", null, ["What", "Name", "In words", "By", "When"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, items.map((item) => h("tr", null, h("td", null, item.what), h("td", null, code(item.name)), h("td", null, item.reason), h("td", null, item.by || "not stated"), h("td", null, item.when || "in this run")))))]),
+    ["measurement", "environment"].map((side) => [side, data.suppressions.filter((item) => item.side === side)]).filter(([, items]) => items.length > 0).map(([side, items]) => [h("h3", null, side === "measurement" ? "What you were not shown, and how the measurement changed" : "How the environment changed since the run before"), h("table", { id: `suppressions-${side}` }, h("thead", null, h("tr", null, ["What", "Name", "In words", "By", "When"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", null, items.map((item) => h("tr", null, h("td", null, item.what), h("td", null, code(item.name)), h("td", null, item.reason, spelt(item)), h("td", null, item.by || "nobody is named"), h("td", null, item.when || "in this run")))))]),
   ]],
   ["controls", "Controls", data.controls.length, [
     h("p", { class: "lead" }, "Open a control to see what was looked at, what remains, and what a person still asks.", h("span", { class: "screen" }, " Print shows what is open.")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections import Counter
 from typing import TextIO
 
@@ -18,6 +19,10 @@ from collector.report.text import day, until, visible, words
 
 STALE = 5
 """Stale lists that are named; the rest is counted."""
+CHANGED = 12
+"""Lines of what was not shown and how the measurement changed; the rest is counted."""
+LONGEST = 300
+"""Characters of the words of one such line."""
 UNUSED = 5
 """Rights not used that are named; the rest is counted."""
 PLAIN_WIDTH = 200
@@ -45,6 +50,7 @@ def render(report: ReportData, *, color: bool = False, width: int | None = None)
     )  # fmt: skip
     _head(console, report)
     _gaps(console, report)
+    _suppressions(console, report)
     _permissions(console, report)
     _findings(console, report)
     _controls(console, report)
@@ -89,6 +95,8 @@ def _head(console: Console, report: ReportData) -> None:
         slots = ", ".join(f"{count} {state}" for state, count in counted.items() if count) or "no slot was committed"
         covered = "" if share is None else f", {share:.1%} covered"
         _line(console, f"Period {day(report.continuity['from'])} to {until(report.continuity['to'])}: {slots}{covered}")
+        for hole in report.continuity.get("uncommitted", ()):
+            _line(console, f"  no timetable: {day(hole['from'])} to {until(hole['to'])}", STYLES["UNKNOWN"])
     if hidden := Counter(row["notShown"] for row in report.replies if "notShown" in row):
         told = "; ".join(f"{count}: {why}" for why, count in hidden.items())
         _line(console, f"Replies that are not shown whole: {told}", "bold yellow")
@@ -110,6 +118,27 @@ def _gaps(console: Console, report: ReportData) -> None:
         _line(console, f"Counts for nothing in this run: {flaw}", STYLES["UNKNOWN"])
     if report.silent_checks:
         _line(console, f"\nNot read, no result at all: {', '.join(report.silent_checks)}", STYLES["UNKNOWN"])
+
+
+def _suppressions(console: Console, report: ReportData) -> None:
+    """What the measurement left out or did otherwise, newest first; of what is redacted and of the estate the number.
+
+    Fields are redacted as the sources declare in every run, so that they would hide what a person changed.
+    """
+    ours = [row for row in report.suppressions if row["side"] == "measurement"]
+    told = [row for row in ours if row["what"] != "redacted"]
+    if not report.suppressions:
+        return
+    estate = len(report.suppressions) - len(ours)
+    title = f"Not shown, or measured otherwise: {len(told)}, and {len(ours) - len(told)} kinds of fields redacted"
+    _line(console, f"\n{title}; of the environment: {estate}", "bold")
+    for row in sorted(told, key=lambda row: -row.get("leaf", sys.maxsize))[:CHANGED]:
+        who = f"by {row['by']}" if row["by"] else "nobody is named"
+        when = f", {row['when']}" if row.get("when") else ""
+        words = row["reason"] if len(row["reason"]) <= LONGEST else f"{row['reason'][:LONGEST]}..."
+        _line(console, f"  {row['what']}: {row['name']}: {words} ({who}{when})")
+    if len(told) > CHANGED:
+        _line(console, f"  and {len(told) - CHANGED} more: --format html", "dim")
 
 
 def _permissions(console: Console, report: ReportData) -> None:
