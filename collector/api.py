@@ -107,6 +107,9 @@ class Host(Protocol):
     def attempt_run(self, *argv: str, ok: Sequence[int] = (0,)) -> Any:
         """Output of a program, to be put in a row; absent, or another exit status, makes its checks UNKNOWN."""
 
+    def attempt_first(self, *programs: Sequence[str]) -> tuple[Sequence[str], Any]:
+        """The first program that answers, and its output, to be put in a row; no program, and why, where none does."""
+
 
 class Http(Protocol):
     """What a source may ask of a REST API: only GET.
@@ -156,6 +159,9 @@ class Http(Protocol):
     def ahead(self, items: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         """The tuples in order with deferred parts awaited, several under way; a refused part ends the source."""
 
+    def leave_out(self, rule: str) -> None:
+        """Count a record that was read and is not of the population, by the rule in words ("archived repositories")."""
+
     def now(self) -> datetime:
         """The time of asking, on record: for the period of a list of events."""
 
@@ -196,6 +202,9 @@ class Ldap(Protocol):
         scope: str = "subtree",
     ) -> Any:
         """A whole list, deferred: to be put in a row."""
+
+    def first(self, filter: str, *, attributes: Sequence[str]) -> Row | None:  # noqa: A002
+        """An entry that matches, ``None`` where there is none: for what one shows of all (``parts`` of the source)."""
 
     def entry(self, base: str, *, attributes: Sequence[str]) -> Row:
         """One entry, now; what the server says of itself where ``base`` is empty. A refusal ends the source."""
@@ -380,6 +389,10 @@ class Source:
     """Days of events that a list over a period goes back; 0 where its definition says it in words only."""
     unordered: str = ""
     """Operation whose list comes in another order each time: of it the store keeps what changed in the records."""
+    filters: str = "none"
+    """What its requests leave out of the population by asking for a part of it alone, in words."""
+    parts: str = ""
+    """What it takes from the first page of a list alone, in words; elsewhere such a page is a gap."""
 
     @property
     def connection(self) -> str:
@@ -455,12 +468,15 @@ def source(
     max_age_h: int = 0,
     unordered: str = "",
     window_days: int = 0,
+    filters: str = "none",
+    parts: str = "",
 ) -> Callable[[Callable[[Any], Iterator[Row]]], Source]:
     """Declare a generator of rows as the dataset ``id``.
 
     ``fresh`` names a field with the time the facts of a row are of; older than ``max_age_h`` hours, they are stale.
     Without it ``max_age_h`` says for how long after it was read a list tells how things stand. ``window_days`` says how
-    far back a list of events goes.
+    far back a list of events goes. ``filters`` says in words how its requests narrow what is listed ("owner is this
+    account"), ``parts`` what it takes from the first page of a list alone ("the number the directory counts").
     """
 
     def declare(function: Callable[[Any], Iterator[Row]]) -> Source:
@@ -468,11 +484,13 @@ def source(
             raise TypeError(f"source {id} needs a docstring that defines its population")
         if fresh and not max_age_h:
             raise TypeError(f"source {id} names fresh= without max_age_h=")
+        if not filters:
+            raise TypeError(f"source {id} names filters= without a word; leave it out where nothing is filtered")
         if window_days and kind != "period":
             raise TypeError(f"source {id} names window_days= and is no list over a period")
         return Source(
             id, key, per, permissions, kind, redactions, function, "", personal, fresh, max_age_h, window_days,
-            unordered,
+            unordered, filters, parts,
         )  # fmt: skip
 
     return declare

@@ -7,10 +7,9 @@ import ctypes.util
 import sys
 import threading
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from collector.model import instant
+from collector.apart import offset_s
 
 if TYPE_CHECKING:
     from collector.connect.wire import Ledger
@@ -40,13 +39,11 @@ class PeerDates:
 
     def add_reply(self, line: Mapping[str, Any]) -> int:
         """As the record does it."""
-        try:
-            off = (parsedate_to_datetime(line["date"]) - instant(line["received"])).total_seconds()
-        except (KeyError, TypeError, ValueError, OverflowError):
+        if (off := offset_s(line)) is None:
             return self._ledger.add_reply(line)
         with self._lock:
-            self._least = min(round(off), self._least if self._least is not None else round(off))
-            self._most = max(round(off), self._most if self._most is not None else round(off))
+            self._least = min(off, self._least if self._least is not None else off)
+            self._most = max(off, self._most if self._most is not None else off)
         return self._ledger.add_reply(line)
 
     def facts(self) -> dict[str, Any]:

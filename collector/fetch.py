@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from evidence_store.merkle import leaf_hash, tree_root
 def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Shard:
     """Read a dataset in a scope and write its rows to ``path``, one JSON line each, as they arrive.
 
-    A refusal, a broken list or a crash of the source becomes a gap. The rows read before it are kept; of a source
+    A refusal, a broken list or a crash of the source becomes a gap; so does one that the source passes over, and a
+    list that it leaves before its end. The rows read before it are kept; of a source
     that crashed, those but the last few.
 
     Raises:
@@ -40,7 +42,8 @@ def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Sha
                 keys.add(key)
                 out.write(orjson.dumps({"key": key, "refs": read.refs, "parts": read.parts, "row": row}) + b"\n")
                 rows += 1
-                _note_gaps(row, key, partial)
+                for operation in _note_gaps(row, key, partial):
+                    connection.wire.told(operation, {*read.refs, *itertools.chain(*read.parts.values())})
         except Unavailable as error:
             gap = Gap(task.dataset, task.scope, error.kind, error.reason, error.operation)
         except StoreError:  # what cannot be recorded, or is not what was recorded, ends the run
@@ -52,6 +55,12 @@ def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Sha
     if refused and gap is None and not any(kind == GapKind.UNDECLARED for kind, _, _ in partial):
         gap = Gap(task.dataset, task.scope, refused.kind, refused.reason, refused.operation)  # the source hid it
     replies = connection.wire.finish()
+    if gap is None and (left := connection.left()):
+        gap = Gap(task.dataset, task.scope, left.kind, left.reason, left.operation)
+    if gap is None and connection.wire.parts and not source.parts:
+        operation = min(connection.wire.parts)
+        reason = f"of {operation} only the first page was asked for, and the source does not declare what for"
+        gap = Gap(task.dataset, task.scope, GapKind.TRUNCATED, reason, operation)
     if gap is None and not replies:
         gap = Gap(
             task.dataset,
@@ -71,6 +80,9 @@ def fetch(task: Task, source: Source, connection: Connection, path: Path) -> Sha
         replies,
         tree_root(leaf_hash(key.encode()) for key in sorted(keys)).hex(),
         tuple(sorted(connection.wire.operations)),
+        connection.wire.apart_s,
+        connection.wire.dated,
+        tuple(sorted(connection.left_out.items())),
     )
     return Shard(population, path)
 
@@ -93,16 +105,19 @@ def resource_key(source: Source, row: Row) -> str:
     return str(value)
 
 
-def _note_gaps(value: Any, key: str, partial: dict[tuple[str, str, str], list[str]]) -> None:
+def _note_gaps(value: Any, key: str, partial: dict[tuple[str, str, str], list[str]]) -> set[str]:
+    """Note the gaps in a row; return the operations they name."""
+    operations: set[str] = set()
     if isinstance(value, dict):
         gap = value.get(GAP_KEY) if len(value) == 1 else None
         if isinstance(gap, dict):
             resources = partial.setdefault((gap["kind"], gap["reason"], gap["operation"]), [])
             if not resources or resources[-1] != key:
                 resources.append(key)
-            return
+            return {gap["operation"]}
         for item in value.values():
-            _note_gaps(item, key, partial)
+            operations |= _note_gaps(item, key, partial)
     elif isinstance(value, list):
         for item in value:
-            _note_gaps(item, key, partial)
+            operations |= _note_gaps(item, key, partial)
+    return operations

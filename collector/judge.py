@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from collector.apart import apart
 from collector.api import Check
 from collector.errors import crash
 from collector.model import (
@@ -33,6 +34,7 @@ Parameters = Mapping[str, Mapping[str, Any]]
 
 NONE = "(none)"
 ALL = "(all)"
+CONCLUSIONS = (Outcome.PASS, Outcome.FAIL, Outcome.SKIP)
 SEEN = "; seen here: "
 """Stands in a reason between why nothing is concluded and what was seen of it."""
 
@@ -45,7 +47,10 @@ class Bench:
     """Time of collection."""
     parameters: Parameters
     uncertified: Mapping[str, str] = field(default_factory=dict)
-    """Checks whose examples no longer come out as they say, and why: their PASS counts for nothing."""
+    """Checks whose examples no longer come out as they say, and why: only their FAIL counts."""
+
+    apart: str = ""
+    """Why the time of collection is not to be relied on anywhere; empty where it is."""
 
     fresh: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     """Datasets whose facts have a time of their own: its field, and how many hours old they may be."""
@@ -62,6 +67,11 @@ class Bench:
         if self.as_of - of <= timedelta(hours=hours):
             return ""
         return f"stale: the facts are of {stamp(of)}, more than {hours} hours before the collection"
+
+    def untimely(self, check: Check, populations: Sequence[Population]) -> str:
+        """Why nothing that depends on the time of collection may be concluded; empty when it may, or nothing does."""
+        timed = check.wants_as_of or "period" in check.dataset_kinds or self.fresh.keys() & set(check.datasets)
+        return (self.apart or apart(populations)) if timed else ""
 
     def limits(self, check: Check) -> dict[str, Any]:
         """The limits a check is judged by."""
@@ -109,12 +119,15 @@ def _judge_shard(
                 limits,
             )
         elif not seen:
+            told = f"no records in {shard.task.dataset}; the list is complete"
+            # Which period a list is of, our clock says; an empty list of how things stand is empty at any time.
+            untimely = bench.untimely(check, [population]) if check.dataset_kinds[:1] == ("period",) else ""
             yield Finding(
                 check.id,
                 NONE,
                 shard.task.scope,
-                Outcome.SKIP,
-                f"no records in {shard.task.dataset}; the list is complete",
+                Outcome.UNKNOWN if untimely else Outcome.SKIP,
+                untimely or told,
                 population.replies,
                 limits,
             )
@@ -252,8 +265,12 @@ def _ask(
         why = f"the list is incomplete: {gap.reason if gap else 'nothing shows that it is complete'}"
     elif outcome in (Outcome.PASS, Outcome.FAIL) and stale():
         why = stale()
-    elif outcome is Outcome.PASS and check.id in bench.uncertified:
+    elif outcome in CONCLUSIONS and (untimely := bench.untimely(check, populations)):
+        why = untimely
+    elif outcome in (Outcome.PASS, Outcome.SKIP) and check.id in bench.uncertified:
         why = bench.uncertified[check.id]
+    elif outcome is Outcome.PASS and not evidence:
+        why = "nothing on record shows it"
     if why:
         # A check may break on the part of a list that came: then that part told nothing.
         told = why if outcome is Outcome.ERROR else f"{why}{SEEN}{outcome} ({reason})"

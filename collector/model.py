@@ -306,6 +306,12 @@ class Population:
     """RFC 6962 root, in hex, over the sorted keys of its records: what was in it cannot be changed later."""
     operations: tuple[str, ...] = ()
     """Every operation that was asked for it."""
+    apart_s: int = 0
+    """By how many seconds the clock of a server that told of it was ahead of ours, the most; negative: behind."""
+    dated: bool = False
+    """Whether a server said what time it was there."""
+    left_out: tuple[tuple[str, int], ...] = ()
+    """Records that were read and are not of it: the rule that leaves them out, in words, and how many."""
 
     @property
     def proven(self) -> bool:

@@ -18,14 +18,29 @@ STRONGEST_FIRST = ("independent-source", "count-reconciled")
 
 
 def reconcile(checks: Iterable[Check], shards: Sequence[Shard], bench: Bench) -> tuple[list[Shard], list[Finding]]:
-    """The shards with what reconciliation made of their populations, and the findings of the checks that did it."""
+    """The shards with what reconciliation made of their populations, and the findings of the checks that did it.
+
+    A list that one check disputes carries no agreement of another, so all are asked once more over what is left. That
+    settles it: less proof brings no FAIL.
+    """
     witnesses = {check.id: check for check in checks if check.reconciles}
     findings = list(judge(witnesses.values(), shards, bench))
+    if any(finding.outcome is Outcome.FAIL for finding in findings):
+        left = list(judge(witnesses.values(), _all_marked(shards, findings, witnesses), bench))
+        findings = [
+            first if first.outcome is Outcome.FAIL else again for first, again in zip(findings, left, strict=True)
+        ]
+    return _all_marked(shards, findings, witnesses), findings
+
+
+def _all_marked(
+    shards: Sequence[Shard], findings: Iterable[Finding], witnesses: Mapping[str, Check]
+) -> list[Shard]:
     told: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         for dataset in witnesses[finding.check].reconciles:
             told.setdefault((dataset, finding.scope), []).append(finding)
-    return [_marked(shard, told, witnesses) for shard in shards], findings
+    return [_marked(shard, told, witnesses) for shard in shards]
 
 
 def _marked(

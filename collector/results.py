@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from collector.apart import apart_everywhere
 from collector.catalogue import Catalogues, Mappings
 from collector.controls import ControlResult, outside, roll_up
 from collector.examples import Example
@@ -70,6 +71,7 @@ class Results:
                 "counts": _counts(population),
                 "root": population.root,
                 "operations": list(population.operations),
+                **({"leftOut": dict(population.left_out)} if population.left_out else {}),
             }
         for certificate in self.certificates:
             yield certificate.as_row()
@@ -90,7 +92,8 @@ def conclude(
     certificates = certify(plan.checks, examples)
     uncertified = {certificate.check: certificate.flaw for certificate in certificates if certificate.flaw}
     fresh = {item["id"]: (item["fresh"], item["maxAgeH"]) for item in plan.document["sources"] if item.get("fresh")}
-    bench = Bench(plan.as_of, plan.parameters, uncertified, fresh)
+    apart = apart_everywhere(shard.population for shard in shards)
+    bench = Bench(plan.as_of, plan.parameters, uncertified, apart, fresh)
     shards, about_evidence = reconcile(plan.checks, shards, bench)
     findings = [*judge([check for check in plan.checks if not check.reconciles], shards, bench), *about_evidence]
     gaps = [

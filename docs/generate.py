@@ -51,12 +51,13 @@ def sources_page() -> str:
     library = plugins.load()
     text = [
         MARK + "# Sources\n",
-        f"{len(library.sources)} datasets. No filters are used unless the definition says so.\n",
+        f"{len(library.sources)} datasets. Under *asks for* stands how the requests narrow what is listed; where it "
+        "says none, they do not.\n",
     ]
-    text += ["| dataset | population | per | key | kind | permissions |", "|---|---|---|---|---|---|"]
+    text += ["| dataset | population | asks for | per | key | kind | permissions |", "|---|---|---|---|---|---|---|"]
     for source in sorted(library.sources.values(), key=lambda source: source.id):
         text.append(
-            f"| {source.id} | {source.definition} | {source.per} | {source.key} | {source.kind} "
+            f"| {source.id} | {source.definition} | {source.filters} | {source.per} | {source.key} | {source.kind} "
             f"| {', '.join(source.permissions)} |"
         )
     return "\n".join(text) + "\n"

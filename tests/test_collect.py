@@ -322,7 +322,7 @@ def test_a_list_left_before_its_end_says_nothing_of_the_rows_of_the_next() -> No
     things = Things(LiveWire(Task("t", "x"), MemoryLedger()), retry=RETRY, limits=Limits())
 
     def listed(*names: str) -> Iterator[Row]:
-        with things.trail.listing() as at:
+        with things.trail.listing("t:list") as at:
             for name in names:
                 at(things.wire.conclude(things.wire.exchange(Ask(f"t:{name}", {}), lambda: Answer(200))))
                 yield {"Id": name}

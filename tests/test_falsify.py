@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from collector import examples, plugins
-from collector.api import ok
+from collector.api import Verdict, fail, ok, skip
 from collector.errors import ConfigError
 from collector.falsify import certify
 from collector.judge import Bench, judge
@@ -35,6 +35,19 @@ def test_a_neutered_check_is_caught(name: str) -> None:
     neutered = replace(LIBRARY.checks[name], function=lambda *_, **__: ok("fine"))
     [certificate] = certify([neutered], [example for example in EXAMPLES if example.check == name])
     assert "does not do what its examples say" in certificate.flaw
+
+
+@pytest.mark.parametrize(
+    ("says", "stands"), [(ok("it is"), "UNKNOWN"), (skip("does not apply"), "UNKNOWN"), (fail("it is not"), "FAIL")]
+)
+def test_of_an_uncertified_check_only_a_fail_stands(tmp_path: Path, says: Verdict, stands: str) -> None:
+    check = replace(LIBRARY.checks["aws.s3.versioning"], function=lambda *_, **__: says)
+    (tmp_path / "rows").write_bytes(orjson.dumps({"key": "b", "refs": [0], "parts": {}, "row": {"Name": "b"}}) + b"\n")
+    shard = Shard(Population(Task("aws.s3.buckets", "c"), 1, "terminal-page"), tmp_path / "rows")
+    [certificate] = certify([check], [example for example in EXAMPLES if example.check == check.id])
+    bench = Bench(datetime(2026, 6, 1, tzinfo=UTC), {}, {check.id: certificate.flaw})
+    [finding] = judge([check], [shard], bench)
+    assert (str(finding.outcome), certificate.flaw in finding.reason) == (stands, stands == "UNKNOWN")
 
 
 def test_the_pass_of_an_uncertified_check_counts_for_nothing(tmp_path: Path) -> None:

@@ -114,6 +114,51 @@ def test_every_dataset_was_recorded_whole_and_every_check_can_be_asked(estate: E
     assert set(passed) >= {"aws", *KINDS}
 
 
+NARROWING = re.compile(
+    r"(?i)\$?(filters?|filtername|search|q|query|phrase|status|states?|owner(s|ids)?|\w*selector|jql|types?|snapshottype|"
+    r"assignmentstatus|since|until|(start|end)time|date(from|to)|(created|updated)_?(after|before)|eventnames?|scope|"
+    r"category|affiliation|role|visibility|membership|owned|min_access_level)"
+)
+"""Parameters of a list that leave records out, by the names vendors give them."""
+WIDENING = {"all", "allIncludingParent"}
+WHOLE = {
+    ("github.members", "role"): "both roles are asked for, one after the other",
+    ("github.repository-access", "affiliation"): "direct and outside collaborators, beside the members' own",
+    ("okta.users", "filter"): "the list without a filter leaves out people who were deprovisioned",
+}
+"""Parameters that look as if they left something out, and do not."""
+
+
+def _narrows(task: Task, line: Line) -> Iterator[str]:
+    """The parameters by which a request asks for a part of a list."""
+    filled = set(re.findall(r"{(\w+)}", line["op"]))
+    for name, value in line["params"].items():
+        if name == "sql":
+            while (outer := re.sub(r"\([^()]*\)", "", value)) != value:
+                value = outer
+            if re.search(r"\bWHERE\b", value):
+                yield name
+        elif name == "filter" and value == "(objectClass=*)":
+            continue
+        elif name not in filled and NARROWING.fullmatch(name) and str(value) not in WIDENING:
+            known = line["op"] in OURS or (line["op"].endswith(("search", "search-anonymously")) and name == "scope")
+            if not known and (task.dataset, name) not in WHOLE:
+                yield name
+
+
+def test_a_request_that_asks_for_a_part_of_a_list_is_declared_in_words(estate: Estate) -> None:
+    narrowed: dict[str, set[str]] = defaultdict(set)
+    for task in estate.shards:
+        for line in estate.lines(task):
+            narrowed[task.dataset].update(_narrows(task, line))
+    asked = {dataset for dataset, names in narrowed.items() if names}
+    declared = {name for name, one in LIBRARY.sources.items() if one.filters != "none"}
+    assert asked
+    assert {name: narrowed[name] for name in asked - declared} == {}
+    assert declared - asked == set(), "declares a filter that no request has"
+    assert len(asked) > 50
+
+
 # ----------------------------------------------------------------------------------------------------------- faults
 
 

@@ -880,7 +880,7 @@ ASKS: dict[str, Callable[[Http], Any]] = {
 def asking(ask: Callable[[Http], Any], *permissions: str, name: str = "acme.t.things") -> Source:
     """A source that lists ``/things`` and asks for something else beside it."""
 
-    @source(name, key="id", per="connection", permissions=permissions)
+    @source(name, key="id", per="connection", permissions=permissions, parts="something else")
     def declared(http: Http) -> Iterator[Row]:
         """Every thing, and something else."""
         for thing in http.pages("/things"):

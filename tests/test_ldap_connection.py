@@ -93,6 +93,28 @@ def test_a_list_is_read_page_by_page_to_the_last(ldap: Slapd, monkeypatch: pytes
     assert gap(ldap.read_source(asked, limits=few)) == ("page-cap", "ldap:search has more than 1 pages")
 
 
+@pytest.mark.parametrize("asked", ["(uid=*)", "(uid=nobody)"])
+def test_what_one_entry_shows_of_all_is_asked_of_one_page(
+    ldap: Slapd, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setattr(ldap_module, "PAGE_SIZE", 3)
+
+    def declared(parts: str) -> Source:
+        @source("ldap.t", key="Id", per="connection", permissions=("read uid",), parts=parts)
+        def one(directory: Ldap) -> Iterator[Row]:
+            """One record."""
+            yield {"Id": "one", "any": directory.first(asked, attributes=("uid",)) is not None}
+
+        return one
+
+    reading = ldap.read_source(declared("whether there is anybody"))
+    there = asked == "(uid=*)"
+    assert (reading.rows[0]["any"], reading.shard.population.proven) == (there, True)
+    assert [(line.get("part", False), line["last"]) for line in reading.ledger.lines] == [(there, not there)]
+    same(ldap, reading, declared("whether there is anybody"))
+    assert ldap.read_source(declared("")).shard.population.proven != there
+
+
 def test_what_is_kept_is_one_document_in_one_spelling(ldap: Slapd) -> None:
     asked = listing(filter="(uid=anna)", attributes=("UID", "sn"))
     reading = ldap.read_source(asked)
@@ -457,7 +479,7 @@ def test_a_directory_that_is_wrongly_configured(tmp_path: Path, old: str, new: s
 def test_only_searches_can_be_asked() -> None:
     told = {name for name in vars(Ldap) if not name.startswith("_")}
     assert told == {
-        "entries", "attempt_entries", "entry", "whoami", "attempt_anonymous_search", "attempt_clear_bind",
+        "entries", "attempt_entries", "first", "entry", "whoami", "attempt_anonymous_search", "attempt_clear_bind",
     }  # fmt: skip
     verbs = {name for name in vars(Session) if not name.startswith("_")}
     assert verbs == {"close", "search", "who_am_i", "anonymous_search", "clear_bind"}

@@ -30,6 +30,7 @@ LONG_TERM = ("LTSB", "LTSC")
     key="dn",
     per="connection",
     permissions=tuple(f"read {name}" for name in (*ATTRIBUTES, *WITNESSES)),
+    filters="computer accounts",
 )
 def computers(directory: Ldap) -> Iterator[Row]:
     """Every computer object of the domain, controllers and disabled ones included; no managed service account."""

@@ -37,6 +37,7 @@ ATTRIBUTES = (
     key="dn",
     per="connection",
     permissions=(*(f"read {name}" for name in ATTRIBUTES), "read pwdLastSet", "read sAMAccountName"),
+    filters="the domain, and the account krbtgt",
 )
 def domain(directory: Ldap) -> Iterator[Row]:
     """The domain: the policy for all passwords without a policy of their own, and the account krbtgt."""
@@ -62,6 +63,7 @@ PSO = (
     permissions=(
         "read the Password Settings Container and what is in it", "read whenCreated", *(f"read {name}" for name in PSO),
     ),
+    filters="fine-grained password settings",
 )
 def password_settings(directory: Ldap) -> Iterator[Row]:
     """Every fine-grained password policy of the domain (msDS-PasswordSettings).

@@ -24,6 +24,7 @@ NOT_DELEGATED = 0x100000
     key="dn",
     per="connection",
     permissions=("read objectClass", "read objectSid", "read sAMAccountName", "read memberOf", "read primaryGroupID"),
+    filters="groups that are in one of the groups Windows itself gives power to, however deep",
 )
 def privileged_groups(directory: Ldap) -> Iterator[Row]:
     """The built-in groups that rule a domain, and Protected Users, each with all its members.

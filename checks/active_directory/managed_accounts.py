@@ -22,6 +22,7 @@ ATTRIBUTES = (
     key="dn",
     per="connection",
     permissions=tuple(f"read {name}" for name in ATTRIBUTES),
+    filters="group managed service accounts",
 )
 def managed_accounts(directory: Ldap) -> Iterator[Row]:
     """Every group managed service account of the domain. The password itself is not asked for."""

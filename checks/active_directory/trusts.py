@@ -19,6 +19,7 @@ ATTRIBUTES = ("trustPartner", "trustDirection", "trustType", "trustAttributes")
     key="dn",
     per="connection",
     permissions=tuple(f"read {name}" for name in ATTRIBUTES),
+    filters="trusted domains",
 )
 def trusts(directory: Ldap) -> Iterator[Row]:
     """Every trust between this domain and another (trustedDomain), in either direction."""

@@ -41,6 +41,7 @@ WITNESSES = {
     per="connection",
     permissions=tuple(f"read {name}" for name in (*ATTRIBUTES, *WITNESSES)),
     personal=(Personal("active-directory:search", "email", json="entries[].attributes.mail"),),
+    filters="people and other user accounts, no computers",
 )
 def users(directory: Ldap) -> Iterator[Row]:
     """Every user object of the domain: also disabled ones, service accounts and trusts; no computers, no contacts.

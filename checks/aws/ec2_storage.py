@@ -24,6 +24,7 @@ def volumes(aws: Aws) -> Iterator[Row]:
     per="region",
     permissions=("ec2:DescribeSnapshotAttribute", "ec2:DescribeSnapshots"),
     unordered="ec2:DescribeSnapshots",
+    filters="owner is this account",
 )
 def snapshots(aws: Aws) -> Iterator[Row]:
     """Every EBS snapshot in the region that the account owns, with who may make volumes of it."""
@@ -32,7 +33,10 @@ def snapshots(aws: Aws) -> Iterator[Row]:
         yield {**snapshot, "DescribeSnapshotAttribute": aws.attempt("ec2", "describe_snapshot_attribute", **which)}
 
 
-@source("aws.ec2.images", key="ImageId", per="region", permissions=("ec2:DescribeImages",))
+@source(
+    "aws.ec2.images", key="ImageId", per="region", permissions=("ec2:DescribeImages",),
+    filters="owner is this account",
+)  # fmt: skip
 def images(aws: Aws) -> Iterator[Row]:
     """Every machine image in the region that the account owns, deprecated and disabled ones included."""
     shown: dict[str, Any] = {"Owners": ["self"], "IncludeDeprecated": True, "IncludeDisabled": True}

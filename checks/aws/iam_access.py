@@ -60,25 +60,37 @@ CONSUMER_ISSUERS = ("accounts.google.com", "cognito-identity.amazonaws.com", "gr
 # ---------------------------------------------------------------------------------------------------------- sources
 
 
-@source("aws.iam.users", key="UserName", per="account", permissions=PERMISSIONS)
+@source(
+    "aws.iam.users", key="UserName", per="account", permissions=PERMISSIONS,
+    filters="of the authorization details, the users",
+)  # fmt: skip
 def users(aws: Aws) -> Iterator[Row]:
     """Every user of the account, with its groups and policies."""
     yield from _details(aws, "User", "UserDetailList")
 
 
-@source("aws.iam.groups", key="GroupName", per="account", permissions=PERMISSIONS)
+@source(
+    "aws.iam.groups", key="GroupName", per="account", permissions=PERMISSIONS,
+    filters="of the authorization details, the groups",
+)  # fmt: skip
 def groups(aws: Aws) -> Iterator[Row]:
     """Every group of the account, with its policies."""
     yield from _details(aws, "Group", "GroupDetailList")
 
 
-@source("aws.iam.roles", key="RoleName", per="account", permissions=PERMISSIONS)
+@source(
+    "aws.iam.roles", key="RoleName", per="account", permissions=PERMISSIONS,
+    filters="of the authorization details, the roles",
+)  # fmt: skip
 def roles(aws: Aws) -> Iterator[Row]:
     """Every role of the account, with its trust policy, its policies and its last use."""
     yield from _details(aws, "Role", "RoleDetailList")
 
 
-@source("aws.iam.policies", key="Arn", per="account", permissions=PERMISSIONS)
+@source(
+    "aws.iam.policies", key="Arn", per="account", permissions=PERMISSIONS,
+    filters="policies of the customer, none of AWS itself",
+)  # fmt: skip
 def policies(aws: Aws) -> Iterator[Row]:
     """Every managed policy written in the account, in use or not, with all its versions."""
     yield from _details(aws, "LocalManagedPolicy", "Policies")

@@ -33,6 +33,7 @@ def accounts(aws: Aws) -> Iterator[Row]:
     key="Id",
     per="account",
     permissions=("organizations:ListPolicies", "organizations:DescribePolicy", "organizations:ListTargetsForPolicy"),
+    filters="service control policies",
 )
 def policies(aws: Aws) -> Iterator[Row]:
     """Every service control policy of the organisation, with its text and what it is attached to."""

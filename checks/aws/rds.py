@@ -40,6 +40,7 @@ def instances(aws: Aws) -> Iterator[Row]:
     key="DBSnapshotIdentifier",
     per="region",
     permissions=("rds:DescribeDBSnapshots", "rds:DescribeDBSnapshotAttributes"),
+    filters="manual snapshots, no automated ones",
 )
 def snapshots(aws: Aws) -> Iterator[Row]:
     """Every manual snapshot of a database instance in the region; automatic ones cannot be shared."""
@@ -58,6 +59,7 @@ def snapshots(aws: Aws) -> Iterator[Row]:
     key="DBClusterSnapshotIdentifier",
     per="region",
     permissions=("rds:DescribeDBClusterSnapshots", "rds:DescribeDBClusterSnapshotAttributes"),
+    filters="manual snapshots, no automated ones",
 )
 def cluster_snapshots(aws: Aws) -> Iterator[Row]:
     """Every manual snapshot of a database cluster in the region; automatic ones cannot be shared."""

@@ -15,7 +15,10 @@ ROOT = "<root_account>"
 FLAG = {"true": True, "false": False}
 
 
-@source("aws.iam.virtual-mfa-devices", key="SerialNumber", per="account", permissions=("iam:ListVirtualMFADevices",))
+@source(
+    "aws.iam.virtual-mfa-devices", key="SerialNumber", per="account", permissions=("iam:ListVirtualMFADevices",),
+    filters="devices that are assigned to somebody",
+)  # fmt: skip
 def virtual_mfa_devices(aws: Aws) -> Iterator[Row]:
     """Every virtual MFA device that somebody signs in with; keys and other hardware are in no list of the account."""
     yield from aws.pages(

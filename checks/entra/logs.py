@@ -56,6 +56,7 @@ PREMIUM = ("AAD_PREMIUM", "AAD_PREMIUM_P2")
     personal=(
         Personal("entra:GET /v1.0/auditLogs/directoryAudits", "email", json="**.userPrincipalName"),
     ),
+    filters="the period, and the categories of change that a check reads",
 )  # fmt: skip
 def directory_audits(entra: Http) -> Iterator[Row]:
     """Events of the 30 days before the collection, 7 without Entra ID P1: roles, policies, applications, accounts.
@@ -100,6 +101,7 @@ def directory_audits(entra: Http) -> Iterator[Row]:
         )
     ),
     personal=(Personal("entra:GET /v1.0/auditLogs/signIns", "email", json="value[].userPrincipalName"),),
+    filters="the period, and clients of legacy authentication",
 )  # fmt: skip
 def legacy_sign_ins(entra: Http) -> Iterator[Row]:
     """Interactive sign-ins of users in the 30 days before the collection, by clients that know no second factor.

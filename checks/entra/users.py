@@ -44,7 +44,10 @@ def users(entra: Http) -> Iterator[Row]:
     )
 
 
-@source("entra.user-count", key="Id", per="connection", permissions=("User.Read.All",))
+@source(
+    "entra.user-count", key="Id", per="connection", permissions=("User.Read.All",),
+    parts="the number of users that the directory counts",
+)  # fmt: skip
 def user_count(entra: Http) -> Iterator[Row]:
     """One record: the number of users the directory counts in its index, apart from the list."""
     query: dict[str, Any] = {"$count": True, "$select": "id", "$top": 1}

@@ -39,13 +39,15 @@ def repository_access(github: Http) -> Iterator[Row]:
     """Every repository that is not archived, with everybody who was named for it in person, members and outsiders."""
     path = "/repos/{owner}/{repo}/collaborators"
     for repo in github.pages("/orgs/{org}/repos", org=github.account, type="all", per_page=100):
-        if not repo["archived"]:
-            where = {"owner": repo["owner"]["login"], "repo": repo["name"], "per_page": 100}
-            yield {
-                **repo,
-                "Direct": github.attempt_all(path, affiliation="direct", **where),
-                "Outside": github.attempt_all(path, affiliation="outside", **where),
-            }
+        if repo["archived"]:
+            github.leave_out("archived repositories")
+            continue
+        where = {"owner": repo["owner"]["login"], "repo": repo["name"], "per_page": 100}
+        yield {
+            **repo,
+            "Direct": github.attempt_all(path, affiliation="direct", **where),
+            "Outside": github.attempt_all(path, affiliation="outside", **where),
+        }
 
 
 @check(

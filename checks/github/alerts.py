@@ -33,9 +33,11 @@ SECRET_OFF = ("Secret scanning is disabled on this repository*",)
 
 def _scanned(github: Http, path: str, off: tuple[str, ...], **query: object) -> Iterator[Row]:
     for repo in github.pages("/orgs/{org}/repos", org=github.account, type="all", per_page=100):
-        if not repo["archived"]:
-            where = {"owner": repo["owner"]["login"], "repo": repo["name"], "per_page": 100, **query}
-            yield {**repo, "listAlertsForRepo": github.attempt_all(path, absent=off, **where)}
+        if repo["archived"]:
+            github.leave_out("archived repositories")
+            continue
+        where = {"owner": repo["owner"]["login"], "repo": repo["name"], "per_page": 100, **query}
+        yield {**repo, "listAlertsForRepo": github.attempt_all(path, absent=off, **where)}
 
 
 @source(

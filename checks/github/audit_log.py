@@ -49,6 +49,7 @@ OWNERS = ("org.add_member", "org.update_member", "org.remove_member")
         Redaction("github:GET /orgs/{org}/audit-log", "who acted is told by login, when by the time", json=f"[].{path}")
         for path in ("actor_ip", "actor_location.country_code", "actor_location.country_name", "user_agent", "name")
     ),
+    filters="the period, and the actions that a check reads",
 )
 def audit_log(github: Http) -> Iterator[Row]:
     """Events of the 90 days before the collection about branch protection, security settings and membership.

@@ -103,6 +103,7 @@ def deployments(github: Http) -> Iterator[Row]:
     def found() -> Iterator[tuple[Any, ...]]:
         for repo in github.pages("/orgs/{org}/repos", org=github.account, type="all", per_page=100):
             if repo["archived"]:
+                github.leave_out("archived repositories")
                 continue
             where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
             changes: dict[Any, Row] = {}
@@ -152,6 +153,7 @@ def _pulls(github: Http, where: dict[str, Any], sha: str) -> Any:
     kind="period",
     window_days=DAYS,
     redactions=NOT_NEEDED,
+    filters="pull requests that are closed, into the default branch",
 )
 def changes(github: Http) -> Iterator[Row]:
     """Every pull request merged into a default branch in the 30 days before the collection; no archived repository.
@@ -162,6 +164,7 @@ def changes(github: Http) -> Iterator[Row]:
     since = github.now() - timedelta(days=DAYS)
     for repo in github.pages("/orgs/{org}/repos", org=github.account, type="all", per_page=100):
         if repo["archived"]:
+            github.leave_out("archived repositories")
             continue
         where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
         for pull in github.pages(
@@ -186,6 +189,7 @@ def changes(github: Http) -> Iterator[Row]:
     kind="period",
     window_days=DAYS,
     redactions=NOT_NEEDED,
+    filters="the period, and the default branch",
 )
 def commits(github: Http) -> Iterator[Row]:
     """Every commit on a default branch dated in the 30 days before the collection, with the pull requests it came from.
@@ -197,11 +201,13 @@ def commits(github: Http) -> Iterator[Row]:
 
     def found() -> Iterator[tuple[Any, ...]]:
         for repo in github.pages("/orgs/{org}/repos", org=github.account, type="all", per_page=100):
-            if not repo["archived"]:
-                where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
-                asked = {"sha": repo["default_branch"], "since": since, "until": stamp(now), "per_page": 100}
-                listed = github.attempt_all("/repos/{owner}/{repo}/commits", absent=(409,), **asked, **where)
-                yield repo, where, listed
+            if repo["archived"]:
+                github.leave_out("archived repositories")
+                continue
+            where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
+            asked = {"sha": repo["default_branch"], "since": since, "until": stamp(now), "per_page": 100}
+            listed = github.attempt_all("/repos/{owner}/{repo}/commits", absent=(409,), **asked, **where)
+            yield repo, where, listed
 
     for repo, where, listed in github.ahead(found()):
         for item in listed or ():  # null where the repository is empty

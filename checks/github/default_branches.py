@@ -35,11 +35,13 @@ def default_branches(github: Http) -> Iterator[Row]:
 
     def found() -> Iterator[tuple[Any, ...]]:
         for repo in github.pages("/orgs/{org}/repos", org=github.account, type="all", per_page=100):
-            if not repo["archived"]:
-                where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
-                branch = repo["default_branch"]
-                path = "/repos/{owner}/{repo}/rules/branches/{branch}"
-                yield repo, where, github.attempt_all(path, branch=branch, absent=(PLAN,), per_page=100, **where)
+            if repo["archived"]:
+                github.leave_out("archived repositories")
+                continue
+            where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
+            branch = repo["default_branch"]
+            path = "/repos/{owner}/{repo}/rules/branches/{branch}"
+            yield repo, where, github.attempt_all(path, branch=branch, absent=(PLAN,), per_page=100, **where)
 
     for repo, where, rules in github.ahead(found()):
         here = {"branch": repo["default_branch"], **where}

@@ -27,11 +27,13 @@ PRODUCTION = ("prod*", "live*", "*-prod", "*-production", "*-live")
 def environments(github: Http) -> Iterator[Row]:
     """Every environment of every repository that is not archived, with its protection rules."""
     for repo in github.pages("/orgs/{org}/repos", org=github.account, type="all", per_page=100):
-        if not repo["archived"]:
-            where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
-            path = "/repos/{owner}/{repo}/environments"
-            for item in github.pages(path, rows="environments", per_page=100, **where):
-                yield {"Key": f"{repo['full_name']}:{item['name']}", "Repository": repo["full_name"], **item}
+        if repo["archived"]:
+            github.leave_out("archived repositories")
+            continue
+        where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
+        path = "/repos/{owner}/{repo}/environments"
+        for item in github.pages(path, rows="environments", per_page=100, **where):
+            yield {"Key": f"{repo['full_name']}:{item['name']}", "Repository": repo["full_name"], **item}
 
 
 def _other(environment: Record, production: tuple[str, ...]) -> Verdict | None:

@@ -24,10 +24,12 @@ REPOS = (
 def deploy_keys(github: Http) -> Iterator[Row]:
     """Every deploy key of every repository that is not archived."""
     for repo in github.pages("/orgs/{org}/repos", org=github.account, type="all", per_page=100):
-        if not repo["archived"]:
-            where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
-            for item in github.pages("/repos/{owner}/{repo}/keys", per_page=100, **where):
-                yield {"Key": f"{repo['full_name']}/{item['id']}", **item}
+        if repo["archived"]:
+            github.leave_out("archived repositories")
+            continue
+        where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
+        for item in github.pages("/repos/{owner}/{repo}/keys", per_page=100, **where):
+            yield {"Key": f"{repo['full_name']}/{item['id']}", **item}
 
 
 @source(
@@ -56,10 +58,12 @@ def webhooks(github: Http) -> Iterator[Row]:
     for item in github.pages("/orgs/{org}/hooks", org=github.account, per_page=100):
         yield {"Key": f"{github.account}/{item['id']}", **item}
     for repo in github.pages("/orgs/{org}/repos", org=github.account, type="all", per_page=100):
-        if not repo["archived"]:
-            where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
-            for item in github.pages("/repos/{owner}/{repo}/hooks", per_page=100, **where):
-                yield {"Key": f"{repo['full_name']}/{item['id']}", **item}
+        if repo["archived"]:
+            github.leave_out("archived repositories")
+            continue
+        where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
+        for item in github.pages("/repos/{owner}/{repo}/hooks", per_page=100, **where):
+            yield {"Key": f"{repo['full_name']}/{item['id']}", **item}
 
 
 @check(

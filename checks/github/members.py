@@ -28,6 +28,7 @@ def members(github: Http) -> Iterator[Row]:
     per="account",
     permissions=("members:read",),
     redactions=(PEOPLE,),
+    filters="members whose two-factor authentication is off",
 )
 def members_without_two_factor(github: Http) -> Iterator[Row]:
     """Every member without a second factor, by GitHub's own filter, which it answers to owners only."""
@@ -46,6 +47,7 @@ def outside_collaborators(github: Http) -> Iterator[Row]:
     per="account",
     permissions=("members:read",),
     redactions=(PEOPLE,),
+    filters="outside collaborators whose two-factor authentication is off",
 )
 def collaborators_without_two_factor(github: Http) -> Iterator[Row]:
     """Every outside collaborator without a second factor, by GitHub's own filter, which it answers to owners only."""

@@ -43,10 +43,12 @@ def repositories(github: Http) -> Iterator[Row]:
 def code_owners(github: Http) -> Iterator[Row]:
     """Every repository that is not archived, and what is wrong with its file of code owners, if it has one."""
     for repo in github.pages("/orgs/{org}/repos", org=github.account, type="all", per_page=100):
-        if not repo["archived"]:
-            where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
-            errors = github.attempt("/repos/{owner}/{repo}/codeowners/errors", absent=(404,), **where)
-            yield {**repo, "codeownersErrors": errors}
+        if repo["archived"]:
+            github.leave_out("archived repositories")
+            continue
+        where = {"owner": repo["owner"]["login"], "repo": repo["name"]}
+        errors = github.attempt("/repos/{owner}/{repo}/codeowners/errors", absent=(404,), **where)
+        yield {**repo, "codeownersErrors": errors}
 
 
 @check(

@@ -57,6 +57,7 @@ def _change(gitlab: Http, project: int, merge: Row) -> Row:
     kind="period",
     window_days=DAYS,
     redactions=REDACTED,
+    filters="the period, and deployments that succeeded",
 )
 def deployments(gitlab: Http) -> Iterator[Row]:
     """Every deployment that succeeded in the 30 days before the collection, in projects that are not archived.
@@ -73,8 +74,10 @@ def deployments(gitlab: Http) -> Iterator[Row]:
 
     def listed() -> Iterator[tuple[Any, ...]]:
         for project in gitlab.pages("/api/v4/groups/{id}/projects", id=gitlab.account, **LISTED):
-            if not project["archived"]:
-                yield project, gitlab.attempt_all("/api/v4/projects/{id}/environments", id=project["id"], per_page=100)
+            if project["archived"]:
+                gitlab.leave_out("archived projects")
+                continue
+            yield project, gitlab.attempt_all("/api/v4/projects/{id}/environments", id=project["id"], per_page=100)
 
     def found() -> Iterator[tuple[Any, ...]]:
         for project, environments in gitlab.ahead(listed()):
@@ -120,12 +123,14 @@ def deployments(gitlab: Http) -> Iterator[Row]:
     kind="period",
     window_days=DAYS,
     redactions=REDACTED,
+    filters="merge requests that are merged, and were updated in the period",
 )
 def changes(gitlab: Http) -> Iterator[Row]:
     """Every request merged into a default branch in the 30 days before the collection; no archived project."""
     since = gitlab.now() - timedelta(days=DAYS)
     for project in gitlab.pages("/api/v4/groups/{id}/projects", id=gitlab.account, **LISTED):
         if project["archived"] or not project["default_branch"]:
+            gitlab.leave_out("archived projects" if project["archived"] else "projects without code")
             continue
         for merge in gitlab.pages(
             "/api/v4/projects/{id}/merge_requests",

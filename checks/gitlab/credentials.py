@@ -37,9 +37,11 @@ def _both(gitlab: Http, what: str) -> Iterator[Row]:
 
 def _projects(gitlab: Http, what: str) -> Iterator[Row]:
     for project in gitlab.pages("/api/v4/groups/{id}/projects", id=gitlab.account, **LISTED):
-        if not project["archived"]:
-            for item in gitlab.pages(f"/api/v4/projects/{{id}}/{what}", id=project["id"], per_page=100):
-                yield {"Key": f"{project['path_with_namespace']}/{_told(item)}", **item}
+        if project["archived"]:
+            gitlab.leave_out("archived projects")
+            continue
+        for item in gitlab.pages(f"/api/v4/projects/{{id}}/{what}", id=project["id"], per_page=100):
+            yield {"Key": f"{project['path_with_namespace']}/{_told(item)}", **item}
 
 
 def _told(item: Row) -> str:

@@ -15,11 +15,15 @@ LISTED: dict[str, Any] = {
 }  # fmt: skip
 
 
-@source("gitlab.environments", key="Key", per="account", permissions=("read_api",), redactions=(REDACTED,))
+@source(
+    "gitlab.environments", key="Key", per="account", permissions=("read_api",), redactions=(REDACTED,),
+    filters="environments that are not stopped",
+)  # fmt: skip
 def environments(gitlab: Http) -> Iterator[Row]:
     """Every environment that is not stopped, of every project that is not archived, with the project's protections."""
     for project in gitlab.pages("/api/v4/groups/{id}/projects", id=gitlab.account, **LISTED):
         if project["archived"]:
+            gitlab.leave_out("archived projects")
             continue
         at, one = "/api/v4/projects/{id}", project["id"]
         protected = None

@@ -28,6 +28,7 @@ LISTED: dict[str, Any] = {
 @source(
     "gitlab.audit-events", key="Key", per="account", permissions=("read_api",), kind="period", window_days=DAYS,
     redactions=(REDACTED,),
+    filters="the period",
 )  # fmt: skip
 def audit_events(gitlab: Http) -> Iterator[Row]:
     """Every audit event of the 90 days before the collection, of the group and of its projects; paid plans only."""
@@ -52,9 +53,11 @@ def audit_events(gitlab: Http) -> Iterator[Row]:
 def vulnerabilities(gitlab: Http) -> Iterator[Row]:
     """Every project that is not archived, with every weakness ever found in it, open or closed; Ultimate only."""
     for project in gitlab.pages("/api/v4/groups/{id}/projects", id=gitlab.account, **LISTED):
-        if not project["archived"]:
-            path = "/api/v4/projects/{id}/vulnerabilities"
-            yield {**project, "vulnerabilities": gitlab.attempt_all(path, id=project["id"], per_page=100)}
+        if project["archived"]:
+            gitlab.leave_out("archived projects")
+            continue
+        path = "/api/v4/projects/{id}/vulnerabilities"
+        yield {**project, "vulnerabilities": gitlab.attempt_all(path, id=project["id"], per_page=100)}
 
 
 @check(

@@ -42,7 +42,10 @@ def group(gitlab: Http) -> Iterator[Row]:
     yield gitlab.get("/api/v4/groups/{id}", id=gitlab.account, with_projects=False)
 
 
-@source("gitlab.groups", key="full_path", per="connection", permissions=("read_api",), redactions=(REDACTED,))
+@source(
+    "gitlab.groups", key="full_path", per="connection", permissions=("read_api",), redactions=(REDACTED,),
+    filters="groups in which the credential has at least the role Guest",
+)  # fmt: skip
 def groups(gitlab: Http) -> Iterator[Row]:
     """Every top-level group the owner of the token is a member of."""
     yield from gitlab.pages(

@@ -55,6 +55,7 @@ def default_branches(gitlab: Http) -> Iterator[Row]:
     """Every project that is not archived and has code, with protected branches, approval settings and push rules."""
     for project in gitlab.pages("/api/v4/groups/{id}/projects", id=gitlab.account, **LISTED):
         if project["archived"] or not project["default_branch"]:
+            gitlab.leave_out("archived projects" if project["archived"] else "projects without code")
             continue
         at = "/api/v4/projects/{id}"
         one = project["id"]

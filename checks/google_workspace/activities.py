@@ -33,6 +33,7 @@ RIDDLE = "knowledge_"
 @source(
     "google-workspace.admin-activities", key="Key", per="connection", permissions=READS, kind="period", window_days=90,
     redactions=REDACTIONS, personal=PERSONAL,
+    filters="the period",
 )  # fmt: skip
 def admin_activities(google: Http) -> Iterator[Row]:
     """What administrators did in the admin console in the 90 days before the collection; Google keeps six months."""
@@ -42,6 +43,7 @@ def admin_activities(google: Http) -> Iterator[Row]:
 @source(
     "google-workspace.sign-ins", key="Key", per="connection", permissions=READS, kind="period", window_days=30,
     redactions=REDACTIONS, personal=PERSONAL,
+    filters="the period, and sign-ins that succeeded",
 )  # fmt: skip
 def sign_ins(google: Http) -> Iterator[Row]:
     """Sign-ins that succeeded in the 30 days before the collection; the kind of event is part of the request."""
@@ -51,6 +53,7 @@ def sign_ins(google: Http) -> Iterator[Row]:
 @source(
     "google-workspace.login-warnings", key="Key", per="connection", permissions=READS, kind="period", window_days=90,
     redactions=REDACTIONS, personal=PERSONAL,
+    filters="the period, and the warnings that a check reads",
 )  # fmt: skip
 def login_warnings(google: Http) -> Iterator[Row]:
     """Suspicious sign-ins, accounts Google closed, and second steps turned off, in the 90 days before the collection.

@@ -26,16 +26,10 @@ UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "min": 60_000.0, "h": 3_600_000
 )
 def clock(host: Host) -> Iterator[Row]:
     """The clock of this machine, in the words of the first time service that answers."""
-    silent: list[Refused] = []
-    for argv in (CHRONY, NTPD, TIMESYNCD, SYSTEMD):
-        reply = host.attempt_run(*argv)
-        if not isinstance(reply, Refused):
-            yield {"Id": "clock", "Program": " ".join(argv), "Reply": reply}
-            return
-        silent.append(reply)
-    kind = next((refusal.kind for refusal in silent if refusal.kind != GapKind.ABSENT_PROGRAM), GapKind.ABSENT_PROGRAM)
-    reason = "no time service answers: " + "; ".join(refusal.reason for refusal in silent)
-    yield {"Id": "clock", "Program": None, "Reply": Refused(kind, reason, "host:run")}
+    program, reply = host.attempt_first(CHRONY, NTPD, TIMESYNCD, SYSTEMD)
+    if isinstance(reply, Refused):
+        reply = Refused(reply.kind, f"no time service answers: {reply.reason}", reply.operation)
+    yield {"Id": "clock", "Program": " ".join(program) or None, "Reply": reply}
 
 
 @check(

@@ -75,25 +75,37 @@ def _tickets(jira: Http, kind: str) -> Iterator[Row]:
         yield {**issue, "getChangeLogs": histories}
 
 
-@source("jira.changes", key="key", per="connection", permissions=SCOPES, kind="period", redactions=REDACTIONS)
+@source(
+    "jira.changes", key="key", per="connection", permissions=SCOPES, kind="period", redactions=REDACTIONS,
+    filters="the saved filter of that name, and what is open or was updated in the period",
+)  # fmt: skip
 def changes(jira: Http) -> Iterator[Row]:
     """Every ticket of the filter "affidavit changes" that the caller sees, open or changed within 366 days."""
     yield from _tickets(jira, "changes")
 
 
-@source("jira.incidents", key="key", per="connection", permissions=SCOPES, kind="period", redactions=REDACTIONS)
+@source(
+    "jira.incidents", key="key", per="connection", permissions=SCOPES, kind="period", redactions=REDACTIONS,
+    filters="the saved filter of that name, and what is open or was updated in the period",
+)  # fmt: skip
 def incidents(jira: Http) -> Iterator[Row]:
     """Every ticket of the filter "affidavit incidents" that the caller sees, open or changed within 366 days."""
     yield from _tickets(jira, "incidents")
 
 
-@source("jira.access-requests", key="key", per="connection", permissions=SCOPES, kind="period", redactions=REDACTIONS)
+@source(
+    "jira.access-requests", key="key", per="connection", permissions=SCOPES, kind="period", redactions=REDACTIONS,
+    filters="the saved filter of that name, and what is open or was updated in the period",
+)  # fmt: skip
 def access_requests(jira: Http) -> Iterator[Row]:
     """Every ticket of the filter "affidavit access-requests" that the caller sees, open or changed within 366 days."""
     yield from _tickets(jira, "access-requests")
 
 
-@source("jira.exceptions", key="key", per="connection", permissions=SCOPES, kind="period", redactions=REDACTIONS)
+@source(
+    "jira.exceptions", key="key", per="connection", permissions=SCOPES, kind="period", redactions=REDACTIONS,
+    filters="the saved filter of that name, and what is open or was updated in the period",
+)  # fmt: skip
 def exceptions(jira: Http) -> Iterator[Row]:
     """Every ticket of the filter "affidavit exceptions" that the caller sees, open or changed within 366 days."""
     yield from _tickets(jira, "exceptions")

@@ -39,6 +39,7 @@ DESIGN = ("REALM", "AUTH_FLOW", "AUTH_EXECUTION", "AUTH_EXECUTION_FLOW", "AUTHEN
     kind="period",
     redactions=(Redaction(EVENTS, "who signed in is told by the id, where by the address", json="[].details.*"),),
     personal=(Personal(EVENTS, "address", json="[].ipAddress"),),
+    filters="the period, and the types of event that a check reads",
 )
 def events(keycloak: Http) -> Iterator[Row]:
     """Sign-ins of every realm the client is shown, failed ones too, of the 30 whole days before the day of collection.
@@ -68,6 +69,7 @@ def events(keycloak: Http) -> Iterator[Row]:
         Redaction(ADMIN_EVENTS, "may name people", json="[].details.*"),
     ),
     personal=(Personal(ADMIN_EVENTS, "address", json="[].authDetails.ipAddress"),),
+    filters="the period",
 )
 def admin_events(keycloak: Http) -> Iterator[Row]:
     """What administrators did in every realm the client is shown in the 30 whole days before the day of collection.

@@ -34,6 +34,7 @@ def identity_providers(keycloak: Http) -> Iterator[Row]:
     per="connection",
     permissions=("view-realm",),
     redactions=(Redaction(COMPONENTS, "password for the directory", json="[].config.bindCredential[]"),),
+    filters="of the components, those that federate users",
 )
 def user_federation(keycloak: Http) -> Iterator[Row]:
     """Every directory that a realm takes users from, LDAP and others."""

@@ -43,6 +43,7 @@ def service_accounts(cluster: Kubernetes) -> Iterator[Row]:
             json="items[].metadata.annotations.*",
         ),
     ),
+    filters="secrets that are no token of a service account",
 )  # fmt: skip
 def secrets(cluster: Kubernetes) -> Iterator[Row]:
     """The metadata of every Secret of every namespace but those with a token of a service account; no content."""
@@ -63,6 +64,7 @@ def secrets(cluster: Kubernetes) -> Iterator[Row]:
             json="items[].metadata.annotations.*",
         ),
     ),
+    filters="secrets that are a token of a service account",
 )  # fmt: skip
 def service_account_tokens(cluster: Kubernetes) -> Iterator[Row]:
     """The metadata of every Secret with a token of a service account that never runs out; no content."""

@@ -58,6 +58,7 @@ def nodes(cluster: Kubernetes) -> Iterator[Row]:
             json="items[].spec.*[].env[].value",
         ),
     ),
+    filters="pods of kube-system with the label component=kube-apiserver",
 )  # fmt: skip
 def api_servers(cluster: Kubernetes) -> Iterator[Row]:
     """Every API server that runs as a pod of kube-system, with its options; none where a provider runs it unseen."""

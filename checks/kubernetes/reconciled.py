@@ -51,6 +51,7 @@ COUNTED = {
         "list rbac.authorization.k8s.io/clusterrolebindings",
     ),
     redactions=(APPLIED,),
+    parts="the number of objects that the API server counts in each list",
 )
 def counts(cluster: Kubernetes) -> Iterator[Row]:
     """For each list that is counted, its first object as metadata and the number the API server says are left."""

@@ -39,6 +39,8 @@ OPTIONAL = ("uid", "mail", "uidNumber", "pwdChangedTime", "pwdAccountLockedTime"
     per="connection",
     permissions=tuple(f"read {name}" for name in (*ATTRIBUTES, *OPTIONAL)),
     personal=(Personal("ldap:search", "email", json="entries[].attributes.mail"),),
+    filters="entries of the classes inetOrgPerson, account, posixAccount and simpleSecurityObject",
+    parts="whether the directory records sign-ins at all: one entry shows it",
 )
 def accounts(ldap: Ldap) -> Iterator[Row]:
     """Every entry under the base that is a person or an account: inetOrgPerson, account, posixAccount, and service
@@ -48,7 +50,7 @@ def accounts(ldap: Ldap) -> Iterator[Row]:
     of the last sign-in, one that the server does not know is left out where it knows the other; where no entry at all
     has either, sign-ins are not recorded, and nothing is concluded from none. No password hash is asked for.
     """
-    recorded = next(ldap.entries("(|(authTimestamp=*)(pwdLastSuccess=*))", attributes=("objectClass",)), None)
+    recorded = ldap.first("(|(authTimestamp=*)(pwdLastSuccess=*))", attributes=("objectClass",))
     for row in ldap.entries(
         "(|(objectClass=inetOrgPerson)(objectClass=account)(objectClass=posixAccount)"
         "(objectClass=simpleSecurityObject))",

@@ -16,6 +16,7 @@ MEMBERS = ("member", "uniqueMember")
     key="dn",
     per="connection",
     permissions=tuple(f"read {name}" for name in ("objectClass", "cn", *MEMBERS, "memberUid")),
+    filters="entries of the classes groupOfNames, groupOfUniqueNames and posixGroup",
 )
 def groups(ldap: Ldap) -> Iterator[Row]:
     """Every entry under the base that is a group: groupOfNames, groupOfUniqueNames, posixGroup."""

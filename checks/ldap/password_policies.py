@@ -19,6 +19,7 @@ LIMITS = (
     key="dn",
     per="connection",
     permissions=tuple(f"read {name}" for name in ("objectClass", "pwdAttribute", *LIMITS)),
+    filters="entries of the class pwdPolicy",
 )
 def password_policies(ldap: Ldap) -> Iterator[Row]:
     """Every password policy under the base (pwdPolicy of draft-behera-ldap-password-policy).

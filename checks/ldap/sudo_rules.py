@@ -12,6 +12,7 @@ PARTS = ("sudoUser", "sudoCommand", "sudoOption")
     key="dn",
     per="connection",
     permissions=tuple(f"read {name}" for name in ("objectClass", "cn", *PARTS)),
+    filters="entries of the class sudoRole",
 )
 def sudo_rules(ldap: Ldap) -> Iterator[Row]:
     """Every sudo rule under the base (sudoRole, sudoers.ldap(5))."""

@@ -13,6 +13,7 @@ ON = ("ON", "1", "YES", "TRUE", "FORCE")
     key="VARIABLE_NAME",
     per="connection",
     permissions=("SELECT ON information_schema.GLOBAL_VARIABLES",),
+    filters="the variables that a check reads",
 )
 def variables(mariadb: Sql) -> Iterator[Row]:
     """The global variables named in the statement, and those of the plugins for audit and passwords, as they stand now.

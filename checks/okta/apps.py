@@ -22,6 +22,7 @@ from collector.api import Http, Record, Redaction, Row, Verdict, check, fail, ok
             for path in ("profile.*", "profile.*[]", "credentials.userName", "credentials.password.value")
         ),
     ),
+    filters="applications that are active",
 )  # fmt: skip
 def app_users(okta: Http) -> Iterator[Row]:
     """Every assignment of a user to an active application, whether of its own or through a group."""

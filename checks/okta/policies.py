@@ -13,19 +13,28 @@ def _policies(okta: Http, kind: str) -> Iterator[Row]:
         }
 
 
-@source("okta.password-policies", key="id", per="connection", permissions=("okta.policies.read",))
+@source(
+    "okta.password-policies", key="id", per="connection", permissions=("okta.policies.read",),
+    filters="policies of the type PASSWORD",
+)  # fmt: skip
 def password_policies(okta: Http) -> Iterator[Row]:
     """Every password policy."""
     yield from okta.pages("/api/v1/policies", type="PASSWORD")
 
 
-@source("okta.sign-on-policies", key="id", per="connection", permissions=("okta.policies.read",))
+@source(
+    "okta.sign-on-policies", key="id", per="connection", permissions=("okta.policies.read",),
+    filters="policies of the type OKTA_SIGN_ON",
+)  # fmt: skip
 def sign_on_policies(okta: Http) -> Iterator[Row]:
     """Every sign-on policy (in Identity Engine: global session policy), with its rules."""
     yield from _policies(okta, "OKTA_SIGN_ON")
 
 
-@source("okta.authentication-policies", key="id", per="connection", permissions=("okta.policies.read",))
+@source(
+    "okta.authentication-policies", key="id", per="connection", permissions=("okta.policies.read",),
+    filters="policies of the type ACCESS_POLICY",
+)  # fmt: skip
 def authentication_policies(okta: Http) -> Iterator[Row]:
     """Every authentication policy for applications, with its rules; Identity Engine only."""
     yield from _policies(okta, "ACCESS_POLICY")

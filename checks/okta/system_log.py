@@ -29,6 +29,7 @@ EVENTS = ("policy.", "user.account.privilege.", "user.lifecycle.", "user.session
             "target[].displayName",
         )
     ),
+    filters="the period, and the types of event that a check reads",
 )  # fmt: skip
 def system_log(okta: Http) -> Iterator[Row]:
     """Events of the 90 days before the collection: changes to accounts, roles, policies, tokens; entries by support.

@@ -12,7 +12,10 @@ EVERYONE = "Everyone"
 """Name of the built-in group that holds all users and that nobody can be taken out of."""
 
 
-@source("okta.user-counts", key="id", per="connection", permissions=("okta.groups.read",))
+@source(
+    "okta.user-counts", key="id", per="connection", permissions=("okta.groups.read",),
+    filters="groups that Okta itself made",
+)  # fmt: skip
 def user_counts(okta: Http) -> Iterator[Row]:
     """Every built-in group with the number of its members; one of them, Everyone, holds all users."""
     yield from okta.pages("/api/v1/groups", filter='type eq "BUILT_IN"', expand="stats", limit=200)

@@ -6,7 +6,8 @@ from collector.api import Record, Row, Sql, Verdict, check, fail, ok, source
 
 
 @source(
-    "postgresql.caller", key="Id", per="connection", permissions=("SELECT ON pg_roles", "SELECT ON pg_auth_members")
+    "postgresql.caller", key="Id", per="connection", permissions=("SELECT ON pg_roles", "SELECT ON pg_auth_members"),
+    filters="the role that asks",
 )
 def caller(postgresql: Sql) -> Iterator[Row]:
     """One record: the role that asks, its attributes, the roles it is a direct member of, and the server's version."""

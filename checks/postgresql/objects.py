@@ -18,7 +18,10 @@ def databases(postgresql: Sql) -> Iterator[Row]:
     )
 
 
-@source("postgresql.schemas", key="nspname", per="connection", permissions=("SELECT ON pg_namespace",))
+@source(
+    "postgresql.schemas", key="nspname", per="connection", permissions=("SELECT ON pg_namespace",),
+    filters="no schemas for temporary and for oversized values",
+)  # fmt: skip
 def schemas(postgresql: Sql) -> Iterator[Row]:
     """Every schema of the database that is read, but those for temporary and oversized values."""
     yield from postgresql.rows(
@@ -32,7 +35,8 @@ def schemas(postgresql: Sql) -> Iterator[Row]:
 
 
 @source(
-    "postgresql.tables", key="table", per="connection", permissions=("SELECT ON pg_class", "SELECT ON pg_namespace")
+    "postgresql.tables", key="table", per="connection", permissions=("SELECT ON pg_class", "SELECT ON pg_namespace"),
+    filters="tables and views outside the schemas of PostgreSQL itself",
 )
 def tables(postgresql: Sql) -> Iterator[Row]:
     """Every table and view of the database that is read, outside the system's own schemas."""
@@ -56,6 +60,7 @@ def tables(postgresql: Sql) -> Iterator[Row]:
     key="function",
     per="connection",
     permissions=("SELECT ON pg_proc", "SELECT ON pg_namespace", "SELECT ON pg_depend", "SELECT ON pg_extension"),
+    filters="functions with the rights of their owner, outside the schemas of PostgreSQL itself",
 )
 def definer_functions(postgresql: Sql) -> Iterator[Row]:
     """Every function of the database read here that runs as its owner, outside the system's schemas."""

@@ -10,6 +10,7 @@ from collector.api import GapKind, Record, Refused, Row, Sql, Verdict, check, fa
     key="pid",
     per="connection",
     permissions=("SELECT ON pg_stat_ssl", "SELECT ON pg_stat_activity", "pg_read_all_stats"),
+    filters="connections of clients and standbys, no processes of the server itself",
 )
 def sessions(postgresql: Sql) -> Iterator[Row]:
     """Every session of a client or a standby at that moment, our own included, and whether it is remote.

@@ -8,7 +8,8 @@ from collector.api import GapKind, Record, Row, Sql, Unavailable, Verdict, check
 
 
 @source(
-    "postgresql.settings", key="name", per="connection", permissions=("SELECT ON pg_settings", "pg_read_all_settings")
+    "postgresql.settings", key="name", per="connection", permissions=("SELECT ON pg_settings", "pg_read_all_settings"),
+    filters="the settings that a check reads",
 )
 def settings(postgresql: Sql) -> Iterator[Row]:
     """The settings named in the statement and all of pgAudit, as in force for new sessions of the role that asks.

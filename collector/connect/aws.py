@@ -249,13 +249,17 @@ def _core_session() -> botocore.session.Session:
 
 
 def _config(limits: Limits, workers: int = 1) -> Config:
-    """The SDK does not try again by itself: every attempt is ours, and on record."""
+    """The SDK does not try again by itself: every attempt is ours, and on record.
+
+    Nor does it take an endpoint from the environment or a profile: no seal would show that another cloud answered.
+    """
     return Config(
         retries={"total_max_attempts": 1},
         connect_timeout=min(10.0, limits.timeout_s),
         read_timeout=limits.timeout_s,
         max_pool_connections=workers,
         user_agent_appid="affidavit",
+        ignore_configured_endpoint_urls=True,
     )
 
 
@@ -358,7 +362,7 @@ class Aws(Connection):
         Raises:
             Unavailable: refused, a repeated token, a missing terminal page, or more pages than allowed.
         """
-        with self.trail.listing() as at:
+        with self.trail.listing(self._name(service, operation)) as at:
             for reply, ref in self._pages(service, operation, region, params):
                 at(ref)
                 yield from self._member(reply, rows, service, operation)
@@ -459,9 +463,12 @@ class Aws(Connection):
 
         Raises:
             Unavailable: refused or not readable; every reply of the attempt has been concluded.
+            ValueError: a refusal is to be taken for "there is none"; the source is wrong.
         """
         client = self._account.client(service, region or self.region)
         name = self._name(service, operation)
+        if wrong := sorted((DENIED | UNAUTHENTICATED | THROTTLED).intersection(absent)):
+            raise ValueError(f"{wrong[0]} means refused, not that there is none; take it out of absent=")
         self.require("aws", name, params)
         model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from collector.connect.retry import Retry
 from collector.connect.rights import covers, needed
-from collector.connect.wire import Wire
+from collector.connect.wire import Wire, left_before_its_end
 from collector.model import GapKind, Refused, Row, Unavailable
 
 T = TypeVar("T")
@@ -71,6 +71,8 @@ class Trail:
         self.base: set[int] = set()
         self.pages: dict[object, int] = {}
         """The page that each list under way is at."""
+        self.begun: dict[object, str] = {}
+        """The operation of each list that was begun and not read to its end, unless it was the list that broke off."""
         self.recent: set[int] = set()
         self._yielded = False
 
@@ -79,18 +81,23 @@ class Trail:
         (self.recent if self._yielded else self.base).update(refs)
 
     @contextmanager
-    def listing(self) -> Iterator[Callable[[int], None]]:
+    def listing(self, operation: str) -> Iterator[Callable[[int], None]]:
         """Within, what is given is told each page of a list. Its last page counts for the row after the list, too.
 
         A list that is left before its end leaves no page behind that rows of another list would seem to rest on.
         """
         own = object()
+        self.begun[own] = operation
 
         def at(page: int) -> None:
             self.pages[own] = page
 
         try:
             yield at
+            del self.begun[own]
+        except Unavailable:
+            del self.begun[own]
+            raise
         finally:
             if (last := self.pages.pop(own, None)) is not None:
                 self.note(last)
@@ -113,10 +120,26 @@ class Connection:
         self.trail = Trail()
         self._pool = pool or Inline()
         self._under_way: set[Future[Told]] = set()
+        self.left_out: Counter[str] = Counter()
+        """Records that were read and are not of the population, by the rule that leaves them out."""
 
     def settle(self) -> None:
         """Wait for all that was asked, also for what no row holds: it belongs on record before the source ends."""
         wait(list(self._under_way))
+
+    def leave_out(self, rule: str) -> None:
+        """Count a record that was read and is not of the population, by the rule in words ("archived repositories")."""
+        self.left_out[rule] += 1
+
+    def left(self) -> Unavailable | None:
+        """What was asked and not answered, or not read to its end, without a word of it in a row; ``None`` if nothing.
+
+        To be asked once the source has ended.
+        """
+        if left := self.wire.left():
+            return left
+        operation = next(iter(self.trail.begun.values()), None)
+        return left_before_its_end(operation) if operation else None
 
     def defer(self, ask: Callable[[list[int]], Any]) -> Any:
         """What ``ask(refs)`` will tell, once a worker is free; a refusal becomes a :class:`Refused`.

@@ -98,6 +98,25 @@ class Host(Connection):
         """Like :meth:`run`, to be put in a row: a failure is a :class:`Refused`."""
         return _refused(lambda: self.run(*argv, ok=ok))
 
+    def attempt_first(self, *programs: Sequence[str]) -> tuple[Sequence[str], Any]:
+        """The first program that answers, and its output; no program, and why, where none does.
+
+        The others are ways to ask the same, so that nothing is missing where they are not there.
+        """
+        silent: list[int] = []
+        refusals: list[Refused] = []
+        for argv in programs:
+            before = set(self.wire.numbers)
+            reply = self.attempt_run(*argv)
+            if not isinstance(reply, Refused):
+                self.wire.stood_in_for(silent)
+                return argv, reply
+            silent += set(self.wire.numbers) - before
+            refusals.append(reply)
+        kinds = [refusal.kind for refusal in refusals if refusal.kind != GapKind.ABSENT_PROGRAM]
+        reason = "; ".join(refusal.reason for refusal in refusals)
+        return (), Refused(kinds[0] if kinds else GapKind.ABSENT_PROGRAM, reason, "host:run")
+
     def _file(self, operation: str, path: str, send: Callable[[], Answer], absent_ok: bool = False) -> bytes | None:
         self.require("host", operation, {"path": path})
         exchange = self.wire.exchange(Ask(operation, {"path": path}, _hostname()), send)

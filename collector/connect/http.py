@@ -81,6 +81,13 @@ UNSUPPORTED = {
 SECRET_HEADERS = frozenset({"authorization", "cookie", "private-token", "proxy-authorization", "x-api-key"})
 """Headers that would carry a credential into the record."""
 
+REFUSALS = frozenset({"401", "403", "access_denied", "accessdenied", "forbidden", "insufficientpermissions",
+                      "unauthorized"})  # fmt: skip
+"""Statuses and words that say "not allowed"."""
+
+OF_NOBODY = frozenset({"github.caller", "okta.caller"})
+"""Datasets of who asks: refused to a credential that belongs to nobody, and that is the answer."""
+
 MORE = ("@odata.nextLink", "nextPageToken", "nextLink", "_links/next/href", "metadata/continue")
 """Members of a body that say there is a further page."""
 
@@ -251,8 +258,9 @@ class Http(Connection):
         Raises:
             Unavailable: refused, a repeated token, a foreign link, a count that does not add up, or too many pages.
         """
-        with self.trail.listing() as at:
-            for found, ref in self._pages(self._request(path, {**pager.opening(), **params}), rows, pager, None):
+        request = self._request(path, {**pager.opening(), **params})
+        with self.trail.listing(request.operation) as at:
+            for found, ref in self._pages(request, rows, pager, None):
                 at(ref)
                 yield from found
 
@@ -346,9 +354,10 @@ class Http(Connection):
         name = request.operation
         with self._chain(name, exchange, refs):
             page = Page(body, exchange.answer.headers, [], 0, 1)
-            if not part and (Link().following(page) or any(member(body, path) for path in MORE)):
+            more = bool(Link().following(page) or any(member(body, path) for path in MORE))
+            if more and not part:
                 raise Unavailable(GapKind.TRUNCATED, "answered with a first page only")
-        refs.append(self.wire.conclude(exchange))
+        refs.append(self.wire.conclude(exchange, last=not more, part=part))
         return body
 
     def _pages(
@@ -439,7 +448,10 @@ class Http(Connection):
 
         Raises:
             Unavailable: refused or not readable; every reply of the attempts has been concluded.
+            ValueError: a refusal is to be taken for "there is none"; the source is wrong.
         """
+        if (wrong := _refusals(absent)) and self.wire.task.dataset not in OF_NOBODY:
+            raise ValueError(f"{wrong} means refused, not that there is none; take it out of absent=")
         ask = Ask(request.operation, request.params, origin_of(urlsplit(url)), "GET", page=page, token_in=token)
 
         def attempt(number: int) -> tuple[Exchange, Any]:
@@ -515,6 +527,12 @@ def is_absent(error: Unavailable, absent: Sequence[int | str]) -> bool:
         return False
     said = [item for item in absent if isinstance(item, str)]
     return error.status in absent or error.code in absent or any(fnmatchcase(error.message, item) for item in said)
+
+
+def _refusals(absent: Sequence[int | str]) -> str:
+    """The first word of ``absent`` that a refusal could go by, or that anything could; empty where there is none."""
+    words = (str(item) for item in absent)
+    return next((word for word in words if not word.strip("*?") or word.strip("*?").casefold() in REFUSALS), "")
 
 
 def _message(body: bytes) -> str:

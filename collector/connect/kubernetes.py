@@ -259,8 +259,9 @@ class Kubernetes(Http):
         Raises:
             Unavailable: refused, pages of two revisions, a count that does not add up, or too many pages.
         """
-        with self.trail.listing() as at:
-            for body, ref in self._listed(self._list(path, params, metadata_only), None, absent):
+        request = self._list(path, params, metadata_only)
+        with self.trail.listing(request.operation) as at:
+            for body, ref in self._listed(request, None, absent):
                 at(ref)
                 yield from _objects(body)
 

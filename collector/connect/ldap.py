@@ -26,7 +26,7 @@ import math
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -337,7 +337,7 @@ class Ldap(Connection):
         """
         request = self._request(filter, (*attributes, *optional), base, scope)
         absent = self._absent(request, optional, witness, None)
-        with self.trail.listing() as at:
+        with self.trail.listing(request.operation) as at:
             for found, ref in self._pages(request, None):
                 at(ref)
                 for entry in found:
@@ -366,6 +366,22 @@ class Ldap(Connection):
             return rows
 
         return self.defer(ask)
+
+    def first(self, filter: str, *, attributes: Sequence[str]) -> Row | None:  # noqa: A002 - its name in the protocol
+        """An entry under the base that matches, for what one shows of all; ``None`` where there is none.
+
+        No page is asked for after one that holds it, and its line says so.
+
+        Raises:
+            Unavailable: refused, limited, or referred elsewhere.
+        """
+        request = self._request(filter, attributes, "", "subtree")
+        with closing(self._pages(request, None, part=True)) as pages:
+            for found, ref in pages:
+                self.trail.note(ref)
+                for entry in found:
+                    return self._row(request, entry, {}, None)[0]
+        return None
 
     def entry(self, base: str, *, attributes: Sequence[str]) -> Row:
         """One entry, now; the root of the server's own information where ``base`` is empty.
@@ -499,8 +515,10 @@ class Ldap(Connection):
             refs += seen
         return values, set(seen)
 
-    def _pages(self, request: _Request, refs: list[int] | None) -> Iterator[tuple[list[dict[str, Any]], int]]:
-        """The entries of each page and the number of its reply, to the last page."""
+    def _pages(
+        self, request: _Request, refs: list[int] | None, *, part: bool = False
+    ) -> Generator[tuple[list[dict[str, Any]], int], None, None]:
+        """The entries of each page and the number of its reply, to the last page; of a ``part``, to the first entry."""
         token: str | None = None
         seen: set[str] = set()
         with self._server.session() if self._server else nullcontext() as session:
@@ -514,7 +532,8 @@ class Ldap(Connection):
                 except Unavailable as error:
                     self._note(self.wire.conclude(exchange, last=False, error=str(error.kind)), refs)
                     raise
-                ref = self.wire.conclude(exchange, token_out=token, last=token is None)
+                enough = part and bool(page["entries"]) and token is not None
+                ref = self.wire.conclude(exchange, token_out=token, last=token is None, part=enough)
                 if refs is not None:
                     refs.append(ref)
                 yield page["entries"], ref

@@ -105,7 +105,7 @@ class Sql(Connection):
             found = self._ask(sql, params, refs)
         finally:
             self.trail.note(*refs)
-        with self.trail.listing() as at:
+        with self.trail.listing(named(self._kind, sql)[0]) as at:
             at(refs[-1])
             yield from found
 

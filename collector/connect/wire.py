@@ -12,13 +12,14 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from collector import privacy
+from collector.apart import offset_s
 from collector.api import Personal, Redaction
 from collector.connect import redact
 from collector.model import GapKind, Task, Unavailable, stamp
@@ -103,6 +104,19 @@ class Answer:
     """Text of the failure, or what a command wrote to its error output."""
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Something that was asked and stays open: an answer, or the rest of a list."""
+
+    operation: str
+    request: str
+    """What was asked, whatever the page."""
+    kind: GapKind | None
+    """Why there was no answer; ``None`` where the answer names a further page."""
+    handed: bool = True
+    """Whether the source was given the reply, so that the row which tells of it rests on it."""
+
+
 @dataclass(slots=True)
 class Exchange:
     """One reply on its way into the record."""
@@ -111,6 +125,11 @@ class Exchange:
     answer: Answer
     number: int | None = None
     """Manifest line number, known once concluded."""
+
+
+def left_before_its_end(operation: str) -> Unavailable:
+    """The gap where a source went away from a list."""
+    return Unavailable(GapKind.TRUNCATED, f"the list of {operation} was left before its end", operation)
 
 
 def digest(token: str | None) -> str | None:
@@ -122,6 +141,9 @@ def request_key(operation: str, params: Mapping[str, Any], region: str, token_in
     """Key under which a recorded reply is found again."""
     return json.dumps([operation, params, region, token_in], sort_keys=True, separators=(",", ":"))
 
+
+WEB_PAGE = "tls:head"
+"""What a web server shows to everybody may come out of a cache, with the date it was put there."""
 
 OPENING = Ask("connection:open", {})
 """What stands on record where a connection could not be opened, so that a replay comes to the same gap."""
@@ -143,6 +165,14 @@ class Wire(ABC):
         """What the source declares it needs; ``None`` where nobody holds it to that."""
         self.refused: Unavailable | None = None
         """The first request that was not made because the source does not declare what it needs."""
+        self.parts: set[str] = set()
+        """Operations of which a first page was taken for what it says of the whole."""
+        self.apart_s = 0
+        """By how many seconds the clock of a server was ahead of ours, of all replies the most; negative: behind."""
+        self.dated = False
+        """Whether a server said what time it was there."""
+        self._loose_ends: dict[int, Left] = {}
+        self._following: dict[tuple[str, str], int] = {}
         self._open: list[Exchange] = []
         self._lock = threading.Lock()
 
@@ -155,20 +185,81 @@ class Wire(ABC):
         """Put the finished line on record, or find the number it has."""
 
     def conclude(
-        self, exchange: Exchange, *, token_out: str | None = None, last: bool = True, error: str = "", code: str = ""
+        self,
+        exchange: Exchange,
+        *,
+        token_out: str | None = None,
+        last: bool = True,
+        error: str = "",
+        code: str = "",
+        part: bool = False,
+        handed: bool = True,
     ) -> int:
-        """Finish the line of a reply and return its number."""
+        """Finish the line of a reply and return its number.
+
+        ``part``: it is the first page of a list, taken for what it says of the whole. Not ``handed``: nobody is given
+        the reply, so that no row can name it.
+        """
         with self._lock:
             if exchange.number is None:
                 exchange.line |= {"tokenOut": digest(token_out), "last": last}
                 if error:
                     exchange.line["error"] = {"kind": error, "code": code}
+                if part and self.live:
+                    exchange.line["part"] = True
                 exchange.number = self._number(exchange)
                 self.operations.add(str(exchange.line["op"]))
                 self.numbers.append(exchange.number)
                 if exchange in self._open:
                     self._open.remove(exchange)
+                self._account(exchange.number, exchange.line, digest(token_out), error, handed=handed)
             return exchange.number
+
+    def _account(
+        self, number: int, line: Mapping[str, Any], token_out: str | None, error: str, *, handed: bool
+    ) -> None:
+        """Note what a reply leaves to be done, and what it makes good."""
+        operation, request = str(line["op"]), request_key(line["op"], line["params"], line["region"], None)
+        if operation != WEB_PAGE and (off := offset_s(line)) is not None:
+            self.dated = True
+            self.apart_s = max(self.apart_s, off, key=abs)
+        if line.get("part"):
+            self.parts.add(operation)
+        if line["tokenIn"]:
+            self._loose_ends.pop(self._following.pop((request, line["tokenIn"]), -1), None)
+        if error and error != "absent":
+            self._loose_ends[number] = Left(operation, request, GapKind(error), handed=handed)
+            return
+        for earlier in [one for one, left in self._loose_ends.items() if left.request == request and left.kind]:
+            del self._loose_ends[earlier]
+        if token_out and not line.get("part"):
+            self._loose_ends[number] = Left(operation, request, None)
+            self._following[request, token_out] = number
+
+    def told(self, operation: str, numbers: Collection[int]) -> None:
+        """A row that rests on these replies says that an operation gave nothing, or not all."""
+        with self._lock:
+            for number in [
+                one
+                for one, left in self._loose_ends.items()
+                if left.operation == operation and (one in numbers or not left.handed)
+            ]:
+                del self._loose_ends[number]
+
+    def stood_in_for(self, numbers: Iterable[int]) -> None:
+        """Another way to ask the same was answered, so that nothing is missing for want of these replies."""
+        with self._lock:
+            for number in numbers:
+                self._loose_ends.pop(number, None)
+
+    def left(self) -> Unavailable | None:
+        """The first thing that was asked and not answered, or not to its end, and that no row tells of."""
+        for _, left in sorted(self._loose_ends.items()):
+            if left.kind is None:
+                return left_before_its_end(left.operation)
+            reason = f"{left.operation} was not answered ({left.kind}), and the source went on without it"
+            return Unavailable(left.kind, reason, left.operation)
+        return None
 
     def undeclared(self, error: Unavailable) -> Unavailable:
         """Note a request that the source may not make, so that it is told even where the source hides it."""
@@ -254,7 +345,7 @@ class LiveWire(Wire):
         except Unavailable as error:
             if (answer.status or 0) < 400:
                 refused = Exchange({**line, "sha256": None, "size": 0, "redactions": []}, answer)
-                self.conclude(refused, last=False, error=str(error.kind))
+                self.conclude(refused, last=False, error=str(error.kind), handed=False)
                 raise
             body, redactions = b"", [{"path": "", "reason": "an error page that cannot be searched", "count": 1}]
         line |= {
@@ -302,7 +393,8 @@ class ReplayWire(Wire):
         if "redacted" in line:
             return Exchange(dict(line), self._answer(line, ask, line["redacted"]))
         if line["sha256"] is None and line["status"] is not None:
-            self.conclude(Exchange(dict(line), Answer(line["status"])), last=False)
+            malformed = Exchange(dict(line), Answer(line["status"]))
+            self.conclude(malformed, last=False, error=str(GapKind.MALFORMED), handed=False)
             raise Unavailable(GapKind.MALFORMED, "the reply is not JSON, so its secrets cannot be found", ask.operation)
         return Exchange(dict(line), self._answer(line, ask, line["sha256"]))
 

@@ -12,7 +12,7 @@ import pytest
 
 from collector import plan as planning
 from collector import plugins
-from collector.api import check, fail, ok
+from collector.api import check, fail, ok, skip
 from collector.config import load as load_config
 from collector.judge import Bench
 from collector.model import Outcome, Population, Shard, Task, instant
@@ -99,6 +99,41 @@ def test_what_is_not_known_to_agree_stays_as_it_is(tmp_path: Path) -> None:
         [agree], [things, count], replace(bench, uncertified={"t.a.agree": "it cannot fail"})
     )
     assert (finding.outcome, marked[0].population.basis) == (Outcome.UNKNOWN, "terminal-page")
+
+
+def test_a_flawed_check_agrees_to_nothing_and_its_skip_is_not_silent(tmp_path: Path) -> None:
+    shards = [_shard(tmp_path, "t.a.things", ["1"]), _shard(tmp_path, "t.a.count", ["1"])]
+    neutered = replace(agree, function=lambda *_, **__: skip("does not apply"))
+    bench = Bench(instant("2026-06-01T00:00:00Z"), {}, {"t.a.agree": "the check does not do what its examples say"})
+    marked, (finding,) = reconcile([neutered], shards, bench)
+    assert (finding.outcome, marked[0].population.basis) == (Outcome.UNKNOWN, "terminal-page")
+    assert finding.reason.startswith("the check does not do what its examples say; seen here: SKIP")
+
+
+@check(
+    "t.a.others", title="They agree", severity="high", over=("t.a.count", "t.a.others"),
+    reconciles=("t.a.count", "t.a.others"),
+)  # fmt: skip
+def others(count: Any, other: Any) -> Any:
+    """As many of one as of another."""
+    return agree.function(count, other)
+
+
+@pytest.mark.parametrize("checks", [(agree, others), (others, agree)])
+def test_a_list_in_dispute_carries_no_agreement_of_another_check(tmp_path: Path, checks: tuple[Any, ...]) -> None:
+    """Two of three lists agree, and the third disputes one of them: nobody knows which are right."""
+    shards = [
+        _shard(tmp_path, "t.a.things", ["1"]), _shard(tmp_path, "t.a.count", ["1"]),
+        _shard(tmp_path, "t.a.others", ["1", "2"]),
+    ]  # fmt: skip
+    marked, findings = reconcile(checks, shards, Bench(instant("2026-06-01T00:00:00Z"), {}))
+    said = {one.check: (str(one.outcome), one.reason) for one in findings}
+    dispute = "its records are in dispute (t.a.others): 1 things, counted 2"
+    assert said == {
+        "t.a.others": ("FAIL", "1 things, counted 2"),
+        "t.a.agree": ("UNKNOWN", f"the list is incomplete: {dispute}; seen here: PASS (as many)"),
+    }
+    assert [shard.population.basis for shard in marked] == ["terminal-page", "unproven", "unproven"]
 
 
 def test_a_check_reconciles_only_what_it_asks_for() -> None:
