@@ -23,6 +23,7 @@ from collector.plugins import content_root, load
 from collector.predecessors import predecessors
 from collector.report import build as build_report
 from collector.report import json_, page
+from collector.report.measured import in_full
 from collector.report.text import visible
 from collector.rerun import Rerun, changed, plan_of, rerun
 from collector.sealing import outside
@@ -272,6 +273,7 @@ def reports(
         at=at,
         formerly=predecessors(root, load_catalogues(root)).of,
         continuity=dict(continuity) if continuity else None,
+        spelt=in_full(notes, (views[number] for number in sorted(views))) if selection.everything else None,
     )
     words_of_head = f"head of the log ({head.size} leaves) in twelve words: {words.spell(head)}"
     data = replace(data, seal=replace(data.seal, attested=(*data.seal.attested, words_of_head)))

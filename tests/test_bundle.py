@@ -305,3 +305,16 @@ def test_p9_a_pack_that_is_missing_is_what_is_told(aws: Cloud, tmp_path: Path) -
     told = affidavit("verify", str(office.store), "--key", office.fingerprint)
     assert "commits to other fields" not in told.out
     assert "commits to fields of a body that is missing or damaged" in told.out
+
+
+def test_the_report_of_a_bundle_tells_every_change_of_the_ruler(tmp_path: Path, aws: Cloud) -> None:
+    """A leaf has room for some of them; the plans of both runs hold them all."""
+    made = Office(tmp_path / "office", aws.endpoint)
+    assert made.run(*ALL).code == 1
+    limits = "checks:\n  parameters: {aws.logs.retention: {min_days: 30}}\n"
+    made.config.write_text(limits + made.config.read_text())
+    assert made.run(*ALL).code == 1
+    build(made, tmp_path / "b")
+    report = json.loads((tmp_path / "b/data/reports/report.json").read_text("utf8"))
+    (row,) = [one for one in report["suppressions"] if one["what"] == "measurement changed"]
+    assert row["changes"] == ["limit min_days of aws.logs.retention: 365 -> 30"]
