@@ -15,7 +15,7 @@ from collector.doctor import databases, directories
 from collector.doctor.rights import Look, Rights, named
 from collector.doctor.rights import told as lines_of
 from collector.model import GapKind, Refused, Task
-from tests.database_servers import PASSWORD, Running, mariadb_server, postgresql_server  # noqa: F401 - fixtures
+from tests.database_servers import PASSWORD, Running, mariadb_server, postgresql  # noqa: F401 - a fixture
 from tests.doctor_bench import content, looked, secret, states
 from tests.ldap_servers import PASSWORD as LDAP_PASSWORD
 from tests.ldap_servers import Slapd
@@ -49,9 +49,16 @@ def look(folder: Path, running: Running, user: str, *datasets: str, password: st
 # PostgreSQL
 
 
+@pytest.fixture(scope="module")
+def postgresql_server() -> Iterator[Running]:
+    """PostgreSQL of its own, up: what other tests furnish gives everybody rights."""
+    with postgresql() as running:
+        yield running
+
+
 @contextmanager
 def made(running: Running, make: list[str], undo: list[str]) -> Iterator[None]:
-    """Something of the administrator's, gone after the block: other tests ask the same server."""
+    """Something of the administrator's, gone after the block: the next test asks the same server."""
     try:
         running.administer(*make)
         yield
@@ -60,7 +67,7 @@ def made(running: Running, make: list[str], undo: list[str]) -> Iterator[None]:
 
 
 @pytest.fixture
-def clerk(postgresql_server: Running) -> Iterator[Running]:  # noqa: F811
+def clerk(postgresql_server: Running) -> Iterator[Running]:
     """PostgreSQL with a role that only signs in."""
     undo = ["DROP OWNED BY clerk", "DROP ROLE clerk"]
     with made(postgresql_server, [f"CREATE ROLE clerk LOGIN PASSWORD '{PASSWORD}'"], undo):
@@ -68,8 +75,8 @@ def clerk(postgresql_server: Running) -> Iterator[Running]:  # noqa: F811
 
 
 def test_the_auditor_of_the_docs_has_what_it_needs_and_nothing_more(
-    postgresql_server: Running, tmp_path: Path  # noqa: F811
-) -> None:  # fmt: skip
+    postgresql_server: Running, tmp_path: Path
+) -> None:
     said = "allowed all 17 rights it needs in orders, and none that changes things"
     assert look(tmp_path, postgresql_server, "auditor", *alone("postgresql")) == [("ok", said)]
 
@@ -120,18 +127,18 @@ def test_a_role_that_only_signs_in_changes_nothing(clerk: Running, tmp_path: Pat
         assert look(tmp_path, clerk, "clerk") == [("ok", said)]
 
 
-def test_a_superuser_may_change_everything(postgresql_server: Running, tmp_path: Path) -> None:  # noqa: F811
+def test_a_superuser_may_change_everything(postgresql_server: Running, tmp_path: Path) -> None:
     said = [("warning", "holds rights to change things: everything, as SUPERUSER")]
     assert look(tmp_path, postgresql_server, "postgres") == said
 
 
-def test_a_table_that_a_version_lacks_is_no_missing_right(postgresql_server: Running) -> None:  # noqa: F811
+def test_a_table_that_a_version_lacks_is_no_missing_right(postgresql_server: Running) -> None:
     asked = Sql(Look(Task("doctor.rights", "there")), "postgresql", postgresql_server.server(), **BARE)
     needed = ["SELECT ON pg_never_was", "SELECT ON pg_authid", "EXECUTE ON pg_never_was()", "pg_monitor", "pg_nobody"]
     assert [*databases._lacking(asked, needed, {"pg_monitor"})] == ["SELECT ON pg_authid", "pg_nobody"]
 
 
-def test_a_server_that_tells_part_of_it_is_not_called_fine(postgresql_server: Running, tmp_path: Path) -> None:  # noqa: F811
+def test_a_server_that_tells_part_of_it_is_not_called_fine(postgresql_server: Running, tmp_path: Path) -> None:
     table = "pg_catalog.pg_database"
     with made(postgresql_server, [f"REVOKE SELECT ON {table} FROM PUBLIC"], [f"GRANT SELECT ON {table} TO PUBLIC"]):
         [(state, what)] = look(tmp_path, postgresql_server, "auditor")
