@@ -87,7 +87,7 @@ def _windowed(
         for future in finished:
             try:
                 done(future.result())
-            except BaseException:  # what is under way ends, nothing new begins
+            except BaseException:  # also when interrupted: what is under way ends, nothing new begins; raised on
                 executor.shutdown(cancel_futures=True)
                 raise
             running |= {executor.submit(job, task) for task in islice(tasks, 1)}

@@ -126,7 +126,7 @@ class Index:
             known = database.execute("SELECT origin FROM known").fetchone()
             if database.execute("PRAGMA user_version").fetchone()[0] != SCHEMA or known != (self._origin,):
                 raise sqlite3.DatabaseError("is the index of something else")
-        except BaseException:  # closed whatever happened, and raised on
+        except BaseException:  # also when interrupted: closed whatever happened; raised on
             database.close()
             raise
         return database

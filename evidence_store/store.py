@@ -183,7 +183,7 @@ class Store:
             store = cls(root, history, log, lock)
             store.recovered = recover(log, store._objects)
             store._objects = Objects(root, [run.number for run in history.runs.values() if run.kept])
-        except BaseException:  # the lock goes back whatever happened; raised on
+        except BaseException:  # also when interrupted: the lock goes back whatever happened; raised on
             if lock is not None:
                 os.close(lock)
             raise
@@ -198,7 +198,7 @@ class Store:
         root, _ = copy.__enter__()
         try:
             store = cls.open(root, key=key)
-        except BaseException:  # the copy is removed whatever happened; raised on
+        except BaseException:  # also when interrupted: the copy is removed whatever happened; raised on
             copy.__exit__(None, None, None)
             raise
         store._copy = copy

@@ -145,7 +145,7 @@ class WitnessServer:
             raise LockedError(f"another process uses {folder}", "stop it first") from error
         try:
             self._signed = self._known()
-        except BaseException:  # the lock goes back whatever happened; raised on
+        except BaseException:  # also when interrupted: the lock goes back whatever happened; raised on
             self.close()
             raise
 
